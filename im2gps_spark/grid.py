@@ -72,7 +72,7 @@ def cell_centres(order: ArrayLike, index: ArrayLike) -> Floats:
     """Unit vectors (n, 3) of the centres of nested cells, of one order or of many."""
     idx = np.asarray(index, np.int64)
     if idx.size == 0:
-        return np.zeros((0, 3))
+        return np.zeros((*idx.shape, 3))
     orders = np.broadcast_to(np.asarray(order, np.int64), idx.shape)
     return np.stack(hpgeom.pixel_to_vector(1 << orders, idx, nest=True), axis=-1).astype(np.float64)
 
@@ -157,6 +157,10 @@ class MultiOrderMap:
     def centres(self) -> Floats:
         """(n, 3) unit vectors of the cells' centres."""
         return cell_centres(self.order, self.index)
+
+    def centres_of(self, which: Ints | np.integer) -> Floats:
+        """Unit vectors (..., 3) of some cells' centres, by their positions in this map."""
+        return cell_centres(self.order[which], self.index[which])
 
     @cached_property
     def cumulative(self) -> Floats:

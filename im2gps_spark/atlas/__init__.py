@@ -1,0 +1,1 @@
+"""Pages and maps: a photo, its visual neighbours, and where on Earth it may have been taken."""

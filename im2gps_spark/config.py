@@ -1,0 +1,270 @@
+"""Typed configuration: a TOML file, overridden by ``--set section.key=value``.
+
+Every key, its type and its default stand here and nowhere else. Whatever is wrong with a configuration is reported
+at once, each fault by the name of its key.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import json
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+
+from im2gps_spark.descriptors.registry import NAMES as DESCRIPTORS
+from im2gps_spark.errors import UsageError
+from im2gps_spark.photos.key import PhotoKey
+from im2gps_spark.posterior.settings import PosteriorSettings
+
+
+def _one_or_many(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+Strings = Annotated[list[str], BeforeValidator(_one_or_many)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
+
+
+class Section(BaseModel):
+    """A part of the configuration: unknown keys and wrong types are refused, nothing is changed afterwards."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class PhotosSection(Section):
+    """Where a collection's photos and their metadata lie."""
+
+    collection: Name = "corpus"
+    """The collection that ``ingest`` fills."""
+    root: str = ""
+    """Folder that the keys start from."""
+    key: str = "{photo_id}.jpg"
+    """A photo's path below the root; {photo_id}, {hash}, {owner_id}, {extension}, sliced as {hash:0:3}."""
+    metadata: Strings = []
+    """Files in YFCC100M's format, or folders of them; compressed ones are known by their first bytes."""
+
+    @field_validator("key")
+    @classmethod
+    def _key_is_a_template(cls, value: str) -> str:
+        PhotoKey(value)
+        return value
+
+
+class TablesSection(Section):
+    """The catalog of Iceberg tables."""
+
+    warehouse: str = "warehouse"
+    """Folder of the catalog."""
+
+
+class IngestSection(Section):
+    """Which lines of metadata are accepted."""
+
+    min_accuracy: int = Field(6, ge=0, le=16)
+    """Least accuracy of a trusted geotag, 1 (world) to 16 (street); IM2GPS took 6. A line without one passes."""
+
+
+class DescribeSection(Section):
+    """How pictures become vectors."""
+
+    descriptors: Strings = ["lite0", "gist"]
+    """What is computed for each photo, from one decoded picture."""
+    max_megapixels: float = Field(100.0, gt=0)
+    """Larger pictures are refused by their header, before they are decoded."""
+    max_bytes: int = Field(64 * 2**20, gt=0)
+    """Larger files are refused before they are read."""
+    batch: int = Field(32, ge=1, le=1024)
+    """Photos whose prepared inputs a worker holds at once."""
+    photos_per_commit: int = Field(100_000, ge=1)
+    """Photos described between two commits: what a killed job loses at most."""
+    max_failure_rate: float = Field(0.5, ge=0, le=1)
+    """The job stops, and records nothing of the round, when more than this share of it fails."""
+
+    @field_validator("descriptors")
+    @classmethod
+    def _known(cls, value: list[str]) -> list[str]:
+        unknown = sorted(set(value) - set(DESCRIPTORS))
+        if unknown or not value:
+            raise ValueError(f"must name some of {', '.join(DESCRIPTORS)}; not {', '.join(unknown) or 'nothing'}")
+        return sorted(set(value))
+
+
+class IndexSection(Section):
+    """What is indexed, and how. Zeros mean: chosen from the corpus' size, and printed."""
+
+    root: str = "index"
+    """Folder of the index versions."""
+    collection: Name = "corpus"
+    """The collection whose geotagged photos make the corpus."""
+    descriptor: str = "lite0"
+    """The descriptor that photos are compared by."""
+    shards: int = Field(0, ge=0, le=4096)
+    training_sample: int = Field(250_000, ge=1)
+    """Most descriptors that training looks at, chosen by a hash of the photo's id."""
+    dimension: int = Field(256, ge=1, le=4096)
+    """Most principal components kept."""
+    lists: int = Field(0, ge=0)
+    """Inverted lists."""
+
+    @field_validator("descriptor")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        if value not in DESCRIPTORS:
+            raise ValueError(f"must be one of {', '.join(DESCRIPTORS)}")
+        return value
+
+
+class GeolocateSection(PosteriorSettings, Section):
+    """Which photos get an answer, from which neighbours. The density's own keys come from the posterior."""
+
+    collection: Name = "uploads"
+    """The photos to locate; they need no geotag, and one that they have is not looked at."""
+    engine: Literal["im2gps"] = "im2gps"
+    night: dt.date | None = None
+    """The day written to the rows; today (UTC) if not given."""
+    k: int = Field(1000, ge=1, le=100_000)
+    """Neighbours that vote."""
+    neighbours_kept: int = Field(120, ge=0)
+    """Neighbours written to the table ``neighbours``, the nearest first."""
+    nprobe: int = Field(0, ge=0)
+    """Inverted lists visited for a photo; 0: enough for k neighbours, all of them in a small corpus."""
+    exclude_same_owner: bool = False
+    """Whether the photo's owner has no vote; for judging, where the owner's other photos would give it away."""
+
+    @field_validator("night", mode="before")
+    @classmethod
+    def _iso(cls, value: object) -> object:
+        return dt.date.fromisoformat(value) if isinstance(value, str) else value
+
+
+class EvaluateSection(Section):
+    """What the answers are held against."""
+
+    truth: str = ""
+    """CSV with photo_id, latitude, longitude (and owner_id); if not given, the photos' own geotags."""
+    bootstrap: int = Field(1000, ge=0, le=100_000)
+    """Resamples of the owners behind each interval."""
+
+
+class AtlasSection(Section):
+    """The page of maps."""
+
+    folder: str = "atlas"
+    photos: int = Field(24, ge=1, le=1000)
+    """Photos shown."""
+    truth: str = ""
+    """As ``evaluate.truth``: the true places are marked when given."""
+
+
+class SparkSection(Section):
+    """The local session that ``im2gps`` makes; spark-submit brings its own settings."""
+
+    master: str = "local[*]"
+    driver_memory: str = Field("3g", pattern=r"^\d+[kmgt]$")
+    conf: dict[str, str] = {}
+
+
+class Config(Section):
+    """A whole configuration."""
+
+    photos: PhotosSection = PhotosSection()
+    tables: TablesSection = TablesSection()
+    ingest: IngestSection = IngestSection()
+    describe: DescribeSection = DescribeSection()
+    index: IndexSection = IndexSection()
+    geolocate: GeolocateSection = GeolocateSection()
+    evaluate: EvaluateSection = EvaluateSection()
+    atlas: AtlasSection = AtlasSection()
+    spark: SparkSection = SparkSection()
+
+    @property
+    def hash(self) -> str:
+        """Twelve hexadecimal digits that name what was asked for, wherever it runs."""
+        asked = self.model_dump(mode="json", exclude={"spark"})
+        return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def load(file: str | Path | None, overrides: Iterable[str] = ()) -> Config:
+    """The configuration in a TOML file, changed by overrides.
+
+    Args:
+        file: path, or None for the defaults.
+        overrides: ``section.key=value``; the value is read as TOML where the key is not text.
+
+    Raises:
+        UsageError: names every fault at once.
+    """
+    values: dict[str, Any] = {}
+    if file is not None:
+        try:
+            values = tomllib.loads(Path(file).read_text("utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"--config {file}: can't be read ({error}); give a TOML file") from error
+        except tomllib.TOMLDecodeError as error:
+            raise UsageError(f"--config {file}: not TOML: {error}") from error
+    faults = [fault for text in overrides if (fault := _override(values, text))]
+    try:
+        config = Config.model_validate(values)
+    except ValidationError as error:
+        faults += [_explain(fault) for fault in error.errors()]
+    if faults:
+        raise UsageError("configuration: " + "; ".join(faults))
+    return config
+
+
+def _override(values: dict[str, Any], text: str) -> str | None:
+    """Puts one ``section.key=value`` into the values; the fault if it can't be."""
+    name, equals, raw = text.partition("=")
+    path = name.strip().split(".")
+    if not equals or len(path) < 2 or not all(path):
+        return f"--set {text!r}: must be section.key=value"
+    section = values.setdefault(path[0], {})
+    for part in path[1:-1]:
+        section = section.setdefault(part, {}) if isinstance(section, dict) else None
+    if not isinstance(section, dict):
+        return f"--set {text!r}: {path[0]} is not a section"
+    section[path[-1]] = raw if _is_text(path, raw) else _toml_value(raw)
+    return None
+
+
+def _is_text(path: list[str], raw: str) -> bool:
+    """Whether the key takes text as it stands, so that a collection may be called 2012 or a folder a#b."""
+    section = Config.model_fields.get(path[0])
+    kind = section.annotation if section else None
+    if not (isinstance(kind, type) and issubclass(kind, Section)) or raw[:1] in ('"', "'", "["):
+        return False
+    field = kind.model_fields.get(path[1])
+    if field is None:
+        return False
+    accepted = field.annotation
+    return accepted is str or get_origin(accepted) in (dict, Literal) or get_args(accepted) == (str,)
+
+
+def _toml_value(raw: str) -> object:
+    try:
+        return tomllib.loads(f"value = {raw}")["value"]
+    except tomllib.TOMLDecodeError:
+        return raw
+
+
+def _explain(fault: Any) -> str:
+    name = ".".join(str(part) for part in fault["loc"]) or "configuration"
+    if fault["type"] == "extra_forbidden":
+        return f"{name}: no such key{_nearest(fault['loc'])}"
+    return f"{name}: {fault['msg'].removeprefix('Value error, ')} (got {fault['input']!r})"
+
+
+def _nearest(loc: tuple[Any, ...]) -> str:
+    """The keys that there are, where an unknown one was given."""
+    if len(loc) == 1:
+        return f"; the sections are {', '.join(Config.model_fields)}"
+    section = Config.model_fields.get(str(loc[0]))
+    kind = section.annotation if section else None
+    if isinstance(kind, type) and issubclass(kind, Section):
+        return f"; [{loc[0]}] has {', '.join(kind.model_fields)}"
+    return ""

@@ -1,0 +1,1 @@
+"""Pictures as vectors: the classic descriptors of IM2GPS and learned ones, under one protocol."""

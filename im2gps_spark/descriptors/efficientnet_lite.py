@@ -1,0 +1,123 @@
+"""EfficientNet-Lite0 as an ONNX graph, from the weights of a PyTorch port.
+
+Tan & Le, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks" (ICML 2019); the Lite
+variants are Google's, for devices: no squeeze-and-excitation, ReLU6 in place of swish. The table of stages,
+the epsilon of the batch norms and TensorFlow's padding are read from the weights' own names and shapes and
+from the reference converter of this project, whose output this one equals to rounding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from im2gps_spark.descriptors.onnx_writer import Graph
+
+SIDE = 224
+"""Of the input, pixels."""
+DIMENSION = 1280
+"""Of the embedding: the channels before the classifier, averaged over the picture."""
+INPUT, OUTPUT = "image", "embedding"
+
+_STAGES = ((1, 1), (2, 2), (2, 2), (2, 3), (1, 3), (2, 4), (1, 1))
+"""(stride of the first block, number of blocks) of the seven stages of inverted residuals."""
+_EPSILON = 1e-3
+"""Of the batch norms; TensorFlow's default, not PyTorch's."""
+
+
+def to_onnx(weights: Mapping[str, NDArray]) -> bytes:
+    """The network up to its embedding, batch norms folded into the convolutions.
+
+    Args:
+        weights: the ``state_dict`` of the port: float arrays by name.
+
+    Returns:
+        An ONNX file with the input ``image``, N x 3 x 224 x 224 float32, RGB, (x - 127) / 128, and the output
+        ``embedding``, N x 1280 float32.
+
+    Raises:
+        KeyError: a weight is missing.
+    """
+    network = _Network(weights)
+    name = network.convolution(INPUT, "_conv_stem", "_bn0", stride=2)
+    block = 0
+    for stride, repeats in _STAGES:
+        for repeat in range(repeats):
+            name = network.inverted_residual(
+                name, f"_blocks.{block}", stride if repeat == 0 else 1, repeat > 0
+            )
+            block += 1
+    name = network.convolution(name, "_conv_head", "_bn1")
+    pooled = network.graph.node("GlobalAveragePool", [name], "pooled")
+    network.graph.node("Flatten", [pooled], OUTPUT, axis=1)
+    return network.graph.model(
+        "efficientnet-lite0", {INPUT: ("N", 3, SIDE, SIDE)}, {OUTPUT: ("N", DIMENSION)}
+    )
+
+
+class _Network:
+    """Adds layers to a graph and keeps track of the side of the maps between them."""
+
+    def __init__(self, weights: Mapping[str, NDArray]) -> None:
+        self.graph = Graph()
+        self._weights = weights
+        self._side = SIDE
+        self._relu6 = [
+            self.graph.constant("zero", np.zeros(())),
+            self.graph.constant("six", np.full((), 6.0)),
+        ]
+
+    def inverted_residual(self, name: str, prefix: str, stride: int, residual: bool) -> str:
+        """Expand (not in the first block), filter channel by channel, project; and add the input."""
+        inner = name
+        if f"{prefix}._expand_conv.weight" in self._weights:
+            inner = self.convolution(inner, f"{prefix}._expand_conv", f"{prefix}._bn0")
+        inner = self.convolution(inner, f"{prefix}._depthwise_conv", f"{prefix}._bn1", stride, depthwise=True)
+        inner = self.convolution(inner, f"{prefix}._project_conv", f"{prefix}._bn2", activation=False)
+        return self.graph.node("Add", [inner, name], f"{prefix}.sum") if residual else inner
+
+    def convolution(
+        self,
+        name: str,
+        layer: str,
+        norm: str,
+        stride: int = 1,
+        *,
+        depthwise: bool = False,
+        activation: bool = True,
+    ) -> str:
+        """Convolution without bias, batch norm, ReLU6: one Conv and one Clip.
+
+        The norm y = g (x - m) / sqrt(v + e) + b is linear, so it goes into kernel and bias. The sums are in
+        float64: they are made once, and rounded once.
+        """
+        kernel = self._weights[f"{layer}.weight"].astype(np.float64)
+        gain, bias, mean, variance = (
+            self._weights[f"{norm}.{part}"].astype(np.float64)
+            for part in ("weight", "bias", "running_mean", "running_var")
+        )
+        scale = gain / np.sqrt(variance + _EPSILON)
+        before, after = self._same_padding(kernel.shape[2], stride)
+        convolved = self.graph.node(
+            "Conv",
+            [
+                name,
+                self.graph.constant(f"{layer}.kernel", kernel * scale[:, None, None, None]),
+                self.graph.constant(f"{layer}.bias", bias - mean * scale),
+            ],
+            f"{layer}.linear",
+            kernel_shape=kernel.shape[2:],
+            strides=(stride, stride),
+            pads=(before, before, after, after),
+            group=len(kernel) if depthwise else 1,
+        )
+        return self.graph.node("Clip", [convolved, *self._relu6], layer) if activation else convolved
+
+    def _same_padding(self, kernel: int, stride: int) -> tuple[int, int]:
+        """TensorFlow's SAME: ceil(side / stride) outputs; of an odd padding the larger half comes after."""
+        outputs = -(-self._side // stride)
+        padding = max((outputs - 1) * stride + kernel - self._side, 0)
+        self._side = outputs
+        return padding // 2, padding - padding // 2

@@ -1,0 +1,38 @@
+"""The keys that shape a posterior density, with defaults measured on held-out owners (docs/posterior.md)."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class PosteriorSettings(BaseModel):
+    """Weights and widths of the kernels, and how finely the map follows the density."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    sharpness: float = Field(0.8, ge=0, le=50)
+    """A neighbour's log weight per standard deviation of similarity."""
+    owner_damping: float = Field(0.5, ge=0, le=1)
+    """A photo's vote is divided by (photos of its owner in the corpus) to this power."""
+    widths_km: list[float] = [25.0, 50.0, 100.0, 200.0, 400.0, 800.0]
+    """Kernel widths (sigma); the narrowest is the floor that keeps exact repeats of a geotag from ruling."""
+    width_shares: list[float] = [0.65, 0.0, 0.01, 0.12, 0.16, 0.06]
+    """Share of each width in the neighbours' part; scaled to sum to 1."""
+    prior_share: float = Field(0.5, ge=0, le=1)
+    """Share of the corpus' prior in the density."""
+    uniform_share: float = Field(0.005, gt=0, le=1)
+    """Share of the uniform law, so that the density is positive everywhere."""
+    tolerance: float = Field(0.05, gt=0, lt=1)
+    """Total variation at which refinement of a photo's map stops."""
+
+    @model_validator(mode="after")
+    def _shares_fit(self) -> PosteriorSettings:
+        if not self.widths_km or len(self.widths_km) != len(self.width_shares):
+            raise ValueError("widths_km and width_shares must be of one length, and not empty")
+        if min(self.widths_km) < 1.0 or max(self.widths_km) > 10_000:
+            raise ValueError("widths_km must lie between 1 and 10,000 km")
+        if min(self.width_shares) < 0 or sum(self.width_shares) <= 0:
+            raise ValueError("width_shares must not be negative, and not all zero")
+        if self.prior_share + self.uniform_share > 1:
+            raise ValueError("prior_share and uniform_share must not exceed 1 together")
+        return self

@@ -1,0 +1,78 @@
+"""Neighbours to a density: how much each one's place counts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from im2gps_spark.grid import MultiOrderMap
+from im2gps_spark.posterior.kernels import Profile
+from im2gps_spark.posterior.refine import Density
+from im2gps_spark.posterior.settings import PosteriorSettings
+from im2gps_spark.sphere import Floats, unit_vectors
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """The neighbours of one photo, nearest first.
+
+    Attributes:
+        photo_id: (k,) int64.
+        distance: (k,) Euclidean distance of the rotated unit descriptors, in [0, 2].
+        latitude, longitude: (k,) degrees.
+        owner_photos: (k,) photos of the neighbour's owner in the corpus, at least 1.
+    """
+
+    photo_id: np.ndarray
+    distance: Floats
+    latitude: Floats
+    longitude: Floats
+    owner_photos: Floats
+
+    def __len__(self) -> int:
+        return len(self.photo_id)
+
+
+def standard_similarity(distance: Floats, mean: float, spread: float) -> Floats:
+    """Similarity (cosine) in standard deviations above the query's mean over the corpus.
+
+    Queries differ in how similar everything is to them; a vote must not.
+
+    Args:
+        distance: Euclidean distance of unit vectors, so cosine = 1 - distance^2 / 2.
+        mean, spread: of the query's cosines over the corpus.
+    """
+    cosine = 1.0 - np.asarray(distance, np.float64) ** 2 / 2.0
+    return np.asarray((cosine - mean) / max(spread, 1e-9))
+
+
+def vote_weights(score: Floats, owner_photos: Floats, settings: PosteriorSettings) -> Floats:
+    """(k,) weights that sum to 1: exp(sharpness x score), damped by the owner's number of photos.
+
+    The score is a sum of experts'; retrieval's standardised similarity is the one so far.
+    """
+    if len(score) == 0:
+        return np.zeros(0)
+    log_weight = settings.sharpness * score - settings.owner_damping * np.log(np.maximum(owner_photos, 1.0))
+    weight = np.exp(log_weight - log_weight.max())
+    return np.asarray(weight / weight.sum())
+
+
+def density_of(
+    candidates: Candidates, weights: Floats, settings: PosteriorSettings, prior: MultiOrderMap
+) -> Density:
+    """The photo's density: its neighbours' kernels, the prior and the uniform law in their shares.
+
+    Without neighbours the prior takes their share.
+    """
+    kernel_share = 1.0 - settings.prior_share - settings.uniform_share if len(candidates) else 0.0
+    return Density(
+        places=unit_vectors(candidates.latitude, candidates.longitude).reshape(-1, 3),
+        weights=weights,
+        profile=Profile.of(settings.widths_km, settings.width_shares),
+        prior=prior,
+        kernel_share=kernel_share,
+        prior_share=1.0 - settings.uniform_share - kernel_share,
+        uniform_share=settings.uniform_share,
+    )

@@ -1,0 +1,108 @@
+"""What every stage does around its work: counts that must add up, progress, and a row in ``runs``."""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import time
+import uuid
+from collections import Counter
+from dataclasses import dataclass, field
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from im2gps_spark import __version__
+from im2gps_spark.config import Config
+from im2gps_spark.errors import StageError
+from im2gps_spark.photos.reasons import Status
+from im2gps_spark.store.lake import Lake
+from im2gps_spark.store.tables import RUNS
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Tally:
+    """How many rows came in, and what became of them by (status, reason)."""
+
+    rows_in: int = 0
+    outcomes: Counter[tuple[str, str | None]] = field(default_factory=Counter)
+
+    def count(self, status: Status) -> int:
+        """Rows that ended with a status."""
+        return sum(n for (which, _), n in self.outcomes.items() if which == status)
+
+    def add(self, rows_in: int, outcomes: DataFrame) -> None:
+        """Adds rows that came in and a DataFrame with their ``status`` and ``reason``."""
+        self.rows_in += rows_in
+        for row in outcomes.groupBy("status", "reason").count().collect():
+            self.outcomes[(row["status"], row["reason"])] += row["count"]
+
+    def check(self, stage: str) -> None:
+        """Refuses counts that don't add up.
+
+        Raises:
+            StageError: rows_in is not ok + rejected + retry.
+        """
+        if self.rows_in != sum(self.outcomes.values()):
+            raise StageError(
+                f"{stage}: {self.rows_in} rows came in but {sum(self.outcomes.values())} came out: "
+                f"{self.count(Status.OK)} ok, {self.count(Status.REJECTED)} rejected, {self.count(Status.RETRY)} to retry"
+            )
+
+    def __str__(self) -> str:
+        reasons = sorted(((n, r) for (s, r), n in self.outcomes.items() if s != Status.OK), reverse=True, key=str)
+        by_reason = f" ({', '.join(f'{r} {n}' for n, r in reasons)})" if reasons else ""
+        return (
+            f"{self.rows_in} in = {self.count(Status.OK)} ok + {self.count(Status.REJECTED)} rejected "
+            f"+ {self.count(Status.RETRY)} to retry{by_reason}"
+        )
+
+
+class Run:
+    """One run of a stage: its id, its clock, its counts."""
+
+    def __init__(self, spark: SparkSession, config: Config, stage: str) -> None:
+        self.lake = Lake(spark)
+        self.config = config
+        self.stage = stage
+        self.started_at = dt.datetime.now(dt.UTC)
+        # Sorts by time; the tail keeps two that start in the same second apart.
+        self.id = f"{self.started_at:%Y%m%dT%H%M%S}-{stage}-{uuid.uuid4().hex[:8]}"
+        self.tally = Tally()
+        self._clock = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """Time since the start."""
+        return time.monotonic() - self._clock
+
+    @property
+    def rate(self) -> float:
+        """Rows in a second so far."""
+        return self.tally.rows_in / max(self.seconds, 1e-9)
+
+    def say(self, text: str) -> None:
+        """A line of progress."""
+        log.info("%s: %s", self.stage, text)
+
+    def check(self) -> None:
+        """Refuses counts that don't add up; to be called before a stage's rows are committed."""
+        self.tally.check(self.stage)
+
+    def finish(self) -> Tally:
+        """Checks the counts, writes the row in ``runs`` and says how it went."""
+        self.check()
+        row = (
+            *(self.id, self.stage, self.started_at, self.seconds, self.tally.rows_in),
+            *(self.tally.count(Status.OK), self.tally.count(Status.REJECTED), self.rate),
+            *(self.config.hash, __version__, self.tally.count(Status.RETRY)),
+        )
+        self.lake.append(RUNS, self.lake.rows(RUNS, [row]))
+        self.say(f"{self.tally}; {self.seconds:.1f} s, {self.rate:.0f} a second")
+        return self.tally
+
+    def stamp(self, rows: DataFrame) -> DataFrame:
+        """The rows with this run's ``run_id`` and the time of its start as ``at``."""
+        return rows.withColumn("run_id", F.lit(self.id)).withColumn("at", F.lit(self.started_at))

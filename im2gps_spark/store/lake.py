@@ -1,0 +1,73 @@
+"""Reading and writing the Iceberg tables: every write is one atomic commit, and a repeated one changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from im2gps_spark.store.tables import CATALOG, NAMESPACE, TABLES, Table
+
+_PROPERTIES = "TBLPROPERTIES ('format-version'='2', 'write.parquet.compression-codec'='zstd')"
+
+
+class Lake:
+    """The project's tables in a session's catalog; they are made when they are first asked for."""
+
+    def __init__(self, spark: SparkSession) -> None:
+        self.spark = spark
+        self._made: set[str] = set()
+
+    def read(self, table: Table) -> DataFrame:
+        """The table as it stands now."""
+        self._ensure(table)
+        return self.spark.table(table.path)
+
+    def merge(self, table: Table, rows: DataFrame) -> None:
+        """Puts rows in: new keys are added, changed rows rewritten, equal ones left as they are.
+
+        A row that differs in its provenance alone counts as equal. Two source rows of one key make Iceberg refuse
+        the whole write.
+
+        Args:
+            table: where to.
+            rows: with the table's columns by name; read more than once, so persist what is dear or not repeatable.
+        """
+        self._ensure(table)
+        rows.select(*table.column_names).createOrReplaceTempView("incoming")
+        compared = [c for c in table.column_names if c not in table.key + table.provenance]
+        matched = " AND ".join(f"t.{c} <=> s.{c}" for c in table.key)
+        changed = " OR ".join(f"NOT (t.{c} <=> s.{c})" for c in compared) or "false"
+        self.spark.sql(
+            f"MERGE INTO {table.path} t USING incoming s ON {matched} "  # noqa: S608 - names from tables.py only
+            f"WHEN MATCHED AND ({changed}) THEN UPDATE SET * WHEN NOT MATCHED THEN INSERT *"
+        )
+
+    def append(self, table: Table, rows: DataFrame) -> None:
+        """Adds rows whose keys the caller knows to be new."""
+        self._ensure(table)
+        rows.select(*table.column_names).writeTo(table.path).append()
+
+    def replace(self, table: Table, condition: str, rows: DataFrame) -> None:
+        """Puts rows in the place of those that meet the condition, in one commit."""
+        self._ensure(table)
+        rows.select(*table.column_names).writeTo(table.path).overwrite(F.expr(condition))
+
+    def rows(self, table: Table, values: Sequence[Sequence[object]]) -> DataFrame:
+        """A DataFrame of the table's schema from a few rows at hand."""
+        return self.spark.createDataFrame([tuple(v) for v in values], table.ddl)
+
+    def _ensure(self, table: Table) -> None:
+        if table.name in self._made:
+            return
+        if not self._made:
+            self.spark.sql(f"CREATE NAMESPACE IF NOT EXISTS {CATALOG}.{NAMESPACE}")
+        by = f"PARTITIONED BY ({', '.join(table.partitioned_by)})" if table.partitioned_by else ""
+        self.spark.sql(f"CREATE TABLE IF NOT EXISTS {table.path} ({table.ddl}) USING iceberg {by} {_PROPERTIES}")
+        self._made.add(table.name)
+
+    def create_all(self) -> None:
+        """Makes every table that is not there yet, so that a query on an idle one is empty and not an error."""
+        for table in TABLES:
+            self._ensure(table)

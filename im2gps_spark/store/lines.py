@@ -1,0 +1,128 @@
+"""Metadata files to batches of lines: plain ones in byte ranges side by side, compressed ones as a stream."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from io import BufferedReader
+from pathlib import Path
+from typing import IO, cast
+
+from im2gps_spark.errors import StageError, UsageError
+
+SPLIT_BYTES = 64 * 2**20
+_CHUNK = 4 * 2**20
+
+# Known by their first bytes: a .gz that was unpacked on its way here is as good as a packed file without a suffix.
+_DECOMPRESSORS: dict[bytes, Callable[[IO[bytes]], IO[bytes]]] = {
+    b"\x1f\x8b": lambda raw: cast(IO[bytes], gzip.GzipFile(fileobj=raw)),
+    b"BZh": lambda raw: cast(IO[bytes], bz2.BZ2File(raw)),
+    b"\xfd7zXZ\x00": lambda raw: cast(IO[bytes], lzma.LZMAFile(raw)),
+}
+
+
+@dataclass(frozen=True)
+class Split:
+    """The lines of a file that begin in [begin, end); an end of -1 is that of the (decompressed) file."""
+
+    path: str
+    begin: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Consecutive lines without their ends, and where each begins in the decompressed file."""
+
+    lines: list[bytes]
+    positions: list[int]
+
+
+def splits(paths: list[str], split_bytes: int = SPLIT_BYTES) -> list[Split]:
+    """How files are read side by side.
+
+    Args:
+        paths: files, or folders whose files are taken in the order of their names, hidden ones left out.
+        split_bytes: length of the ranges that plain files are cut into.
+
+    Raises:
+        UsageError: nothing is named, or something named is not there, or can't be opened.
+    """
+    if not paths:
+        raise UsageError("photos.metadata is not set: name the files with the photos' metadata")
+    found: list[Split] = []
+    for name in paths:
+        path = Path(name.removeprefix("file://"))
+        if not path.exists():
+            raise UsageError(f"photos.metadata: there is no file or folder {name}")
+        inside = sorted(p for p in path.rglob("*") if p.is_file() and not p.name.startswith((".", "_")))
+        for file in inside if path.is_dir() else [path]:
+            found += _splits_of(file, split_bytes)
+    return found
+
+
+def _splits_of(file: Path, split_bytes: int) -> list[Split]:
+    try:
+        with file.open("rb") as raw:
+            packed = _decompressor(cast(BufferedReader, raw)) is not None
+    except OSError as error:
+        raise UsageError(f"photos.metadata: {file} can't be opened ({error.strerror})") from error
+    size = file.stat().st_size
+    if packed or size <= split_bytes:
+        return [Split(str(file), 0, -1)]
+    return [Split(str(file), begin, min(begin + split_bytes, size)) for begin in range(0, size, split_bytes)]
+
+
+def _decompressor(raw: BufferedReader) -> Callable[[IO[bytes]], IO[bytes]] | None:
+    head = raw.peek(8)
+    return next((opener for magic, opener in _DECOMPRESSORS.items() if head.startswith(magic)), None)
+
+
+def read(split: Split) -> Iterator[Lines]:
+    """The lines of a split, a few megabytes at a time.
+
+    Raises:
+        StageError: the file can't be read to its end, or is no text.
+    """
+    try:
+        with open(split.path, "rb") as raw:
+            opener = _decompressor(raw)
+            stream = opener(raw) if opener else raw
+            yield from _read(cast(IO[bytes], stream), split)
+    except (OSError, EOFError, lzma.LZMAError) as error:
+        raise StageError(f"metadata {split.path}: can't be read to its end ({error}); is the file whole?") from error
+
+
+def _read(stream: IO[bytes], split: Split) -> Iterator[Lines]:
+    at = split.begin
+    if split.begin:
+        # A line belongs to the split that it begins in: step back one byte, and over the line that is under way.
+        stream.seek(split.begin - 1, os.SEEK_SET)
+        at += len(stream.readline()) - 1
+    end = split.end
+    rest = b""
+    while end < 0 or at < end:
+        chunk = stream.read(_CHUNK)
+        whole, newline, tail = (rest + chunk).rpartition(b"\n")
+        if not chunk:
+            if rest:
+                yield Lines([rest.removesuffix(b"\r")], [at])
+            return
+        rest = tail
+        if not newline:
+            continue
+        if b"\0" in whole[:4096]:
+            raise StageError(f"metadata {split.path}: is not text; give YFCC100M's tab-separated lines")
+        lines, positions = [], []
+        for line in whole.split(b"\n"):
+            if 0 <= end <= at:
+                break
+            lines.append(line.removesuffix(b"\r"))
+            positions.append(at)
+            at += len(line) + 1
+        if lines:
+            yield Lines(lines, positions)
