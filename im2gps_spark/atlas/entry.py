@@ -147,6 +147,11 @@ class Entry:
         return None if level is None else level < CREDIBLE
 
     @property
+    def close(self) -> bool:
+        """Whether the truth is known and bears the answer out: `held`, or within ``CLOSE_KM`` of the mode."""
+        return bool(self.held) or (self.error_km is not None and self.error_km <= CLOSE_KM)
+
+    @property
     def says_little(self) -> bool:
         """Whether the answer is known to say hardly more than the prior."""
         bits = self.information_over_prior_bits
@@ -157,16 +162,17 @@ def two_cases(entries: list[Entry] | tuple[Entry, ...]) -> tuple[Entry, Entry] |
     """A photo whose answer is tight and one whose answer is wide, to be shown first.
 
     The tight one is the most informative (`information_bits`) of the photos whose truth is in their own 90 %
-    region or within ``CLOSE_KM`` of the mode; failing any, of those whose truth is unknown; failing these too, of
-    all. For a tight map that is wrong would mislead as an introduction, and it is shown further down in any
-    case. The wide one is the least informative of all the others, right or not. Ties go to the smaller photo_id.
+    region or within ``CLOSE_KM`` of the mode (`Entry.close`); failing any, of those whose truth is unknown;
+    failing these too, of all. For a tight map that is wrong would mislead as an introduction, and it is shown
+    further down in any case. The wide one is the least informative of all the others, right or not. Ties go
+    to the smaller photo_id.
 
     Returns:
         Tight, wide; None for fewer than two photos.
     """
     if len(entries) < 2:
         return None
-    close = [e for e in entries if e.held or (e.error_km is not None and e.error_km <= CLOSE_KM)]
+    close = [e for e in entries if e.close]
     unknown = [e for e in entries if e.truth is None]
     tight = min(close or unknown or entries, key=lambda e: (-e.information_bits, e.photo_id))
     others = [e for e in entries if e is not tight]

@@ -73,11 +73,15 @@ def law_levels(law: MultiOrderMap, shares: Sequence[float]) -> list[float]:
     return [float(v) for v in law.density[rank[last]] * 4.0 * np.pi]
 
 
-def outlines(field: Picture, level: float) -> list[NDArray[np.float64]]:
-    """Closed lines around all that is denser than a level: arrays (n, 2) of columns and rows in pixels."""
+def outlines(field: Picture, levels: Sequence[float]) -> list[list[NDArray[np.float64]]]:
+    """For each level the closed lines around all that is denser: (n, 2) columns and rows in pixels."""
     # Interpolated to half pixels, then rounded off: a line along the steps of pixels looks like coastline.
     finer = cv2.resize(field, None, fx=2.0, fy=2.0, interpolation=cv2.INTER_LINEAR)
-    found, _ = cv2.findContours((finer >= level).astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+    return [_outline(np.asarray(finer >= level, np.uint8)) for level in levels]
+
+
+def _outline(inside: NDArray[np.uint8]) -> list[NDArray[np.float64]]:
+    found, _ = cv2.findContours(inside, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
     lines = []
     for contour in found:
         points = (contour[:, 0, :].astype(np.float64) + 0.5) / 2.0

@@ -35,18 +35,18 @@ def render(
     query: str | None = None,
     map_width: int = MAP_WIDTH,
 ) -> str:
-    """The page as HTML: two cases, all other photos by information, the prior, the evaluation, a query to try.
+    """The page as HTML: two cases, all other photos by information, the prior, the evaluation, a query.
 
-    Photos' texts are escaped and their links followed only by a click; pictures and styles are inline, and the
-    page's own policy forbids the browser to load any other. The same arguments give the same bytes.
+    Photos' texts are escaped and their links followed only by a click; pictures and styles are inline, and
+    the page's own policy forbids the browser to load any other. The same arguments give the same bytes.
 
     Args:
         entries: the photos.
         title: of the page, plain text.
         lead: key figures below the introduction: label to number or text.
         prior: where the corpus' photos are taken, uniform within cells.
-        evaluation: rows of a table; the columns are the keys, in the order in which they are first met, and the
-            first of them names the row. A value is a number, a text, None, or a triple of value, low and high.
+        evaluation: rows of a table; the columns are the keys, in the order in which they are first met, and
+            the first of them names the row. A value is a number, a text, None or a triple (value, low, high).
         query: to be tried by the reader, shown as it is.
         map_width: pixels of a world map.
 
@@ -113,12 +113,9 @@ def _photos(photos: list[Entry], map_width: int) -> str:
     parts = []
     if cases is not None:
         tight, wide = cases
-        parts.append(
-            '<section><h2>Two cases</h2><p class="note">The most informative answer that its photo’s true place '
-            "bears out, where that place is known, and the least informative of all. One rule picks both.</p>"
-        )
+        parts.append(f'<section><h2>Two cases</h2><p class="note">{_rule(tight)}</p>')
         parts.append(render_row(tight, level=3, map_width=map_width, label="A distinctive photo"))
-        parts.append(render_row(wide, level=3, map_width=map_width, label="A photo that could be from many places"))
+        parts.append(render_row(wide, level=3, map_width=map_width, label="A generic photo"))
         parts.append("</section>")
     rest = [e for e in photos if cases is None or all(e is not case for case in cases)]
     rest.sort(key=lambda e: (-e.information_bits, e.photo_id))
@@ -132,15 +129,26 @@ def _photos(photos: list[Entry], map_width: int) -> str:
     return "\n".join(parts)
 
 
+def _rule(tight: Entry) -> str:
+    """How the two were picked, in words that are true of the tight one."""
+    if tight.close:
+        which = "The most informative of the answers that their photos’ true places bear out"
+    elif tight.truth is None:
+        which = "The most informative of the answers whose truth is unknown"
+    else:
+        which = "The most informative answer; no true place here bears its answer out"
+    return f"{which}, and the least informative of all."
+
+
 def _prior(prior: MultiOrderMap | None, map_width: int) -> str:
     if prior is None:
         return ""
     picture = words.data_uri(draw(prior, width=map_width, with_backdrop=False), "png")
     return (
         '<section class="prior"><h2>Where the corpus’ photos are taken</h2>'
-        '<p class="note">The prior: the answer for a photo that says nothing. A map above tells something only '
-        "where it differs from this one.</p>"
-        f'<div class="world"><img src="{picture}" alt="World map of the prior density of photos"></div></section>'
+        '<p class="note">The prior: the answer for a photo that says nothing. A map above tells something '
+        "only where it differs from this one.</p>"
+        f'<div class="world"><img src="{picture}" alt="World map of the prior"></div></section>'
     )
 
 
@@ -155,8 +163,8 @@ def _evaluation(rows: Sequence[Mapping[str, object]] | None) -> str:
         cells = "".join(f"<td>{value}</td>" for value in others)
         body.append(f'<tr><th scope="row">{first}</th>{cells}</tr>')
     return (
-        '<section><h2>How well it does</h2><p class="note">Over photos whose place is known and was kept from '
-        "the engine. Small figures are intervals.</p>"
+        '<section><h2>How well it does</h2><p class="note">Over photos whose place is known and was kept '
+        "from the engine. Small figures are intervals.</p>"
         '<div class="table" role="region" aria-label="Evaluation" tabindex="0">'
         f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table></div></section>"
     )

@@ -57,7 +57,7 @@ class Raster:
         """Mass in each pixel, (height, width). On a map of the whole sphere their sum is the law's.
 
         Large cells are sampled. One of a few pixels or less shares its mass out among its own sample points,
-        and one that lies between all of them gives it to the pixel around its centre: none is too small to show.
+        and one that lies between all of them gives it to the pixel around its centre: none is too small.
         """
         bounds = np.searchsorted(self.curve, np.append(law.starts, CURVE_LENGTH))
         points = np.diff(bounds)

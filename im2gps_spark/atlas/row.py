@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from im2gps_spark.atlas import words
-from im2gps_spark.atlas.entry import Entry, Neighbour, Region, gap_km
+from im2gps_spark.atlas.entry import CREDIBLE, Entry, Neighbour, Region, gap_km
 from im2gps_spark.atlas.words import text
 from im2gps_spark.atlas.worldmap import Marks, detail_radius_km, draw, draw_detail
 from im2gps_spark.sphere import UNIFORM_ENTROPY
@@ -50,7 +50,7 @@ def picture(jpeg: bytes | None, alt: str) -> str:
 
 
 def linked(inside: str, address: str) -> str:
-    """HTML as a link for a person to follow, if the address is one of the web's; never javascript: or the like."""
+    """HTML as a link for a person to follow, if the address is one of the web's; not javascript: or so."""
     if not address.lower().startswith(("http://", "https://")):
         return inside
     return f'<a href="{text(address)}" rel="noopener noreferrer">{inside}</a>'
@@ -79,10 +79,13 @@ def _against_truth(entry: Entry) -> str:
     error, level = entry.error_km, entry.truth_level
     if error is None or level is None:
         return ""
-    inside = "inside the 50 % region" if level < 0.5 else "inside the 90 % region"
-    where = inside if entry.held else "outside the 90 % region"
+    half, most = words.percent(0.5), words.percent(CREDIBLE)
+    inside = f"inside the {half if level < 0.5 else most} region"
+    where = inside if entry.held else f"outside the {most} region"
     kind = "held" if entry.held else "missed"
-    return f'<span class="{kind}">The photo was taken {words.kilometres(error)} from the mode, {where}.</span>'
+    return (
+        f'<span class="{kind}">The photo was taken {words.kilometres(error)} from the mode, {where}.</span>'
+    )
 
 
 def _warning(entry: Entry) -> str:
@@ -106,7 +109,8 @@ def _photo(entry: Entry) -> str:
     listed = f'<ul class="tags" aria-label="Tags">{tags}{more}</ul>' if tags else ""
     credit = " ".join(part for part in (owner, licence, page) if part)
     shown = picture(entry.thumbnail, entry.title or f"Photo {entry.photo_id}")
-    return f'<figure class="photo">{shown}<figcaption><p class="credit">{credit}</p>{listed}</figcaption></figure>'
+    caption = f'<figcaption><p class="credit">{credit}</p>{listed}</figcaption>'
+    return f'<figure class="photo">{shown}{caption}</figure>'
 
 
 def _strip(neighbours: tuple[Neighbour, ...], level: int) -> str:
@@ -166,7 +170,9 @@ def _facts(entry: Entry) -> str:
         note = "least expected distance" if off is None else f"{words.kilometres(off)} off"
         facts.insert(1, ("Median", words.coordinates(*entry.median), note))
     if entry.truth is not None and entry.error_km is not None:
-        facts.insert(0, ("Taken at", words.coordinates(*entry.truth), f"mode {words.kilometres(entry.error_km)} off"))
+        facts.insert(
+            0, ("Taken at", words.coordinates(*entry.truth), f"mode {words.kilometres(entry.error_km)} off")
+        )
     items = "".join(f"<div><dt>{n}</dt><dd>{v}<small>{note}</small></dd></div>" for n, v, note in facts)
     return f'<dl class="facts">{items}</dl>'
 

@@ -31,5 +31,5 @@ def thumbnail(pixels: NDArray[np.uint8], side: int) -> bytes:
     ratio = min(1.0, side / max(height, width))
     size = (max(1, round(width * ratio)), max(1, round(height * ratio)))
     small = pixels if ratio == 1.0 else cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
-    bgr = np.ascontiguousarray(small[..., ::-1])
+    bgr = np.ascontiguousarray(small[..., ::-1], np.uint8)
     return encode(bgr, ".jpg", (cv2.IMWRITE_JPEG_QUALITY, QUALITY, cv2.IMWRITE_JPEG_OPTIMIZE, 1))

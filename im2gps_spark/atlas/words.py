@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+import math
 from html import escape
 
 from im2gps_spark.sphere import SPHERE_AREA_KM2
 
 DASH = "–"
 _NBSP = "\N{NO-BREAK SPACE}"
+"""Keeps a number and its unit on one line."""
 
 _LADDER = (
     (3.41, "Central Park"),
@@ -31,7 +33,7 @@ _HALF_WORLD = 100e6
 
 
 def text(value: object) -> str:
-    """Anything as HTML text, fit for an attribute too. A lone surrogate, which no file can hold, becomes '?'."""
+    """Anything as HTML text, for attributes too; a lone surrogate, which no file can hold, becomes '?'."""
     clean = str(value).encode("utf-8", "replace").decode("utf-8").replace("\x00", "")
     return escape(clean, quote=True)
 
@@ -44,7 +46,6 @@ def data_uri(picture: bytes, kind: str) -> str:
 def coordinates(latitude: float, longitude: float) -> str:
     """Such as 12.3° N, 45.6° E: a tenth of a degree is some 10 km, finer than most answers."""
     lat, lon = round(latitude, 1), round(longitude, 1)
-    # No line breaks within a coordinate.
     return f"{abs(lat):.1f}°{_NBSP}{'S' if lat < 0 else 'N'}, {abs(lon):.1f}°{_NBSP}{'W' if lon < 0 else 'E'}"
 
 
@@ -56,7 +57,7 @@ def rounded(value: float) -> str:
         return f"{round(value, 3 - len(str(int(value)))):,.0f}"
     if value >= 1:
         return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
-    return f"{value:.3f}" if value >= 0.1 else f"{value:.3g}"
+    return f"{value:.3f}" if value >= 0.001 else f"{value:.2g}"
 
 
 def signed(value: float) -> str:
@@ -66,12 +67,13 @@ def signed(value: float) -> str:
 
 def kilometres(km: float) -> str:
     """A distance on the ground."""
-    return f"{km:.1f} km" if km < 10 else f"{km:,.0f} km"
+    return f"{km:.1f}{_NBSP}km" if km < 10 else f"{km:,.0f}{_NBSP}km"
 
 
 def square_kilometres(km2: float) -> str:
     """An area on the ground."""
-    return f"{rounded(km2 / 1e6)} million km²" if km2 >= 1e6 else f"{rounded(km2)} km²"
+    number = f"{rounded(km2 / 1e6)} million" if km2 >= 1e6 else rounded(km2)
+    return f"{number}{_NBSP}km²"
 
 
 def comparison(km2: float) -> str:
@@ -90,8 +92,8 @@ def percent(share: float) -> str:
     """A probability or share, 0 to 1."""
     value = 100.0 * share
     if 0 < value < 0.1:
-        return "< 0.1 %"
-    return f"{value:.0f} %" if value >= 10 or value == 0 else f"{value:.1f} %"
+        return f"under 0.1{_NBSP}%"
+    return f"{value:.0f}{_NBSP}%" if value >= 10 or value == 0 else f"{value:.1f}{_NBSP}%"
 
 
 def place(name: str, country: str) -> str:
@@ -108,7 +110,7 @@ def figure(value: object) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     if isinstance(value, float):
-        return rounded(value) if value == value else DASH
+        return rounded(value) if math.isfinite(value) else DASH if math.isnan(value) else text(value)
     if len(value) != 3:
         return ", ".join(figure(part) for part in value)
     middle, low, high = (figure(part) for part in value)

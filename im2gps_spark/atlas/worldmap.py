@@ -97,10 +97,13 @@ def draw(
 
 
 def detail_radius_km(law: MultiOrderMap, place: Place) -> float | None:
-    """The smallest of a few radii within which a law has half its mass around a place; None if none has."""
+    """The radius of a close-up that has half of a law's mass well inside it, for there to be a rim to see.
+
+    One of ``DETAIL_RADII_KM``: the smallest with half the mass within half of it; None if none will do.
+    """
     distance = distance_km(law.centres, unit_vectors(*place))
     for radius in DETAIL_RADII_KM:
-        if float(law.mass[distance <= radius].sum()) >= _DETAIL_SHARE:
+        if float(law.mass[distance <= radius / 2.0].sum()) >= _DETAIL_SHARE:
             return radius
     return None
 
@@ -136,13 +139,14 @@ def draw_detail(law: MultiOrderMap, *, radius_km: float, width: int, marks: Mark
 
 def _heat(canvas: Canvas, grid: Raster, field: heat.Picture, levels: list[float]) -> None:
     colour, opacity = heat.colours(field)
-    inner = cv2.erode((grid.coverage == 1).astype(np.uint8), np.ones((3, 3), np.uint8))
+    inside = (grid.coverage == 1).astype(np.uint8)
+    inside = np.asarray(cv2.erode(inside, np.ones((3, 3), np.uint8)), np.uint8)
     canvas.over(opacity * grid.coverage, colour)
-    for level, strength in zip(levels, _OUTLINE_OPACITY, strict=True):
+    for outlines, strength in zip(heat.outlines(field, levels), _OUTLINE_OPACITY, strict=True):
         lines = canvas.stencil()
-        for outline in heat.outlines(field, level):
+        for outline in outlines:
             lines.line(outline, closed=True)
-        lines.mask *= inner  # not along the map's own rim
+        lines.mask *= inside  # not along the map's own rim
         canvas.press(lines, CONTOUR, strength)
 
 

@@ -93,9 +93,9 @@ def transfer_function(
         orientations: how many its scale has.
 
     Returns:
-        (size, size) float64, rows of vertical and columns of horizontal frequency, from -size/2 to size/2 -
-        1 cycles/picture. Zero at -size/2, which stands for both signs and so for no direction (LMgist keeps
-        it): without it the filters of a mirrored picture are the mirrored filters.
+        (size, size) float64, rows of vertical and columns of horizontal frequency, from -size/2 to size/2 - 1
+        cycles/picture. Zero at frequency 0 and at -size/2, which stands for both signs: neither has a
+        direction. LMgist keeps them; without them the filters of a mirrored picture are the mirrored filters.
     """
     cycles = np.arange(-size // 2, size // 2)
     radius = np.hypot(*np.meshgrid(cycles, cycles)) / size
@@ -103,7 +103,7 @@ def transfer_function(
     angle = np.remainder(angle + np.pi, 2 * np.pi) - np.pi
     width = 2 * np.pi * (orientations / 8) ** 2
     response = np.exp(-3.5 * (radius / frequency - 1) ** 2 - width * angle**2)
-    response[0, :] = response[:, 0] = 0.0
+    response[0, :] = response[:, 0] = response[size // 2, size // 2] = 0.0
     return np.asarray(response)
 
 

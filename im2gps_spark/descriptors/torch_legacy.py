@@ -83,24 +83,25 @@ def _read_storage(stream: io.BytesIO, storages: Mapping[str, _Storage], key: obj
         raise ValueError(f"the storage {key!r} belongs to no tensor")
     storage = storages[key]
     count = int.from_bytes(stream.read(8), "little", signed=True)
-    numbers = stream.read(storage.count * np.dtype(storage.dtype).itemsize)
-    if count != storage.count or len(numbers) != count * np.dtype(storage.dtype).itemsize:
+    length = count * np.dtype(storage.dtype).itemsize
+    if count != storage.count or not 0 <= length <= stream.getbuffer().nbytes - stream.tell():
         raise ValueError(f"the storage {key!r} is cut short, or not of the announced length")
-    return np.frombuffer(numbers, storage.dtype)
+    return np.frombuffer(stream.read(length), storage.dtype)
 
 
 def _as_array(name: object, item: object, arrays: Mapping[str, NDArray]) -> NDArray:
     if not isinstance(item, _Tensor):
         raise ValueError(f"{name!r} is no tensor")
     numbers = arrays.get(item.storage.key, np.empty(0))
-    if min(item.shape, default=0) < 0 or math.prod(item.shape) > len(numbers):
+    extents = (item.offset, *item.shape, *item.strides, math.prod(item.shape))
+    if not all(0 <= extent <= len(numbers) for extent in extents):
         raise ValueError(f"the tensor {name!r} is larger than its storage")
     places = np.asarray(
         item.offset
     )  # in the storage: strides need not be C's, TensorFlow's kernels are transposed
     for size, stride in zip(item.shape, item.strides, strict=True):
         places = np.add.outer(places, stride * np.arange(size))
-    if places.size and not (places.min() >= 0 and places.max() < len(numbers)):
+    if places.size and places.max() >= len(numbers):
         raise ValueError(f"the tensor {name!r} reaches outside of its storage")
     return np.asarray(numbers[places])
 

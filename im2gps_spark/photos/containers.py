@@ -22,8 +22,8 @@ from im2gps_spark.photos.reasons import Reason, Rejected
 MAX_SEGMENTS = 4096
 """Segments of a JPEG; 16 MB of extended XMP take 256."""
 MAX_SCANS = 100
-"""Scans of a JPEG. An encoder writes about ten. A scan that says nothing takes a few bytes of the file and the
-decoder a pass over the whole picture, so thousands of them would keep it busy for minutes."""
+"""Scans of a JPEG. An encoder writes about ten. A scan that says nothing takes a few bytes of the file, and
+the decoder a pass over the whole picture, so thousands of them would keep it busy for minutes."""
 MAX_CHUNKS = 65_536
 """Chunks of a PNG or WebP; an encoder that writes chunks of 4 KB fits 256 MB into them."""
 

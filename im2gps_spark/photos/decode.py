@@ -76,12 +76,12 @@ def _stored_pixels(data: bytes, header: Header) -> Pixels:
     if decoded.shape[:2] != (header.height, header.width):
         raise Rejected(Reason.UNDECODABLE, f"the decoder saw {decoded.shape}, the header {header}")
     if decoded.dtype == np.uint16:
-        decoded = (decoded >> 8).astype(np.uint8)
+        decoded = np.right_shift(decoded, 8, out=decoded).astype(np.uint8)
     if decoded.ndim == 2:
         return np.asarray(cv2.cvtColor(decoded, cv2.COLOR_GRAY2RGB), np.uint8)
     if decoded.shape[2] == 4:
         return _over_paper(np.asarray(decoded, np.uint8))
-    return np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB, dst=decoded), np.uint8)
+    return np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), np.uint8)
 
 
 def _over_paper(bgra: Pixels) -> Pixels:

@@ -2,36 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from im2gps_spark.grid import MultiOrderMap
+from im2gps_spark.neighbours import Candidates
 from im2gps_spark.posterior.kernels import Profile
 from im2gps_spark.posterior.refine import Density
 from im2gps_spark.posterior.settings import PosteriorSettings
 from im2gps_spark.sphere import Floats, unit_vectors
-
-
-@dataclass(frozen=True)
-class Candidates:
-    """The neighbours of one photo, nearest first.
-
-    Attributes:
-        photo_id: (k,) int64.
-        distance: (k,) Euclidean distance of the rotated unit descriptors, in [0, 2].
-        latitude, longitude: (k,) degrees.
-        owner_photos: (k,) photos of the neighbour's owner in the corpus, at least 1.
-    """
-
-    photo_id: np.ndarray
-    distance: Floats
-    latitude: Floats
-    longitude: Floats
-    owner_photos: Floats
-
-    def __len__(self) -> int:
-        return len(self.photo_id)
 
 
 def standard_similarity(distance: Floats, mean: float, spread: float) -> Floats:

@@ -1,0 +1,29 @@
+"""The stages, by name. The only rooms that know Spark; each reads like a table of contents."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+    from im2gps_spark.config import Config
+    from im2gps_spark.stages.run import Tally
+
+STAGES = {
+    "ingest": "lines of metadata into the table of photos",
+    "describe": "photos into descriptors",
+    "train": "a sample of descriptors into the quantizers of an index",
+    "build": "the corpus' descriptors into the index's shards, and the prior map",
+    "geolocate": "a collection's photos into posteriors",
+    "evaluate": "posteriors against true places",
+    "atlas": "posteriors into a page of maps",
+}
+
+
+def stage(name: str) -> Callable[[SparkSession, Config], Tally]:
+    """The function of a stage; it is imported when it is asked for."""
+    function: Callable[[SparkSession, Config], Tally] = getattr(import_module(f"im2gps_spark.stages.{name}"), name)
+    return function

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
+from operator import and_
 
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from im2gps_spark.store.tables import CATALOG, NAMESPACE, TABLES, Table
@@ -35,14 +37,17 @@ class Lake:
             rows: with the table's columns by name; read more than once, so persist what is dear or not repeatable.
         """
         self._ensure(table)
-        rows.select(*table.column_names).createOrReplaceTempView("incoming")
         compared = [c for c in table.column_names if c not in table.key + table.provenance]
-        matched = " AND ".join(f"t.{c} <=> s.{c}" for c in table.key)
-        changed = " OR ".join(f"NOT (t.{c} <=> s.{c})" for c in compared) or "false"
-        self.spark.sql(
-            f"MERGE INTO {table.path} t USING incoming s ON {matched} "  # noqa: S608 - names from tables.py only
-            f"WHEN MATCHED AND ({changed}) THEN UPDATE SET * WHEN NOT MATCHED THEN INSERT *"
-        )
+
+        def pair(column: str) -> Column:
+            # In a merge the target's columns go by the table's full name.
+            return F.col(f"{table.path}.{column}").eqNullSafe(F.col(f"s.{column}"))
+
+        same_row = reduce(and_, (pair(c) for c in table.key))
+        changed = ~reduce(and_, (pair(c) for c in compared), F.lit(True))
+        source = rows.select(*table.column_names).alias("s")
+        merge = source.mergeInto(table.path, same_row)
+        merge.whenMatched(changed).updateAll().whenNotMatched().insertAll().merge()
 
     def append(self, table: Table, rows: DataFrame) -> None:
         """Adds rows whose keys the caller knows to be new."""

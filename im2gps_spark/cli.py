@@ -1,0 +1,154 @@
+"""The command ``im2gps``, and what the scripts in ``jobs/`` call. Exit status: 0 done, 1 failed, 2 wrong arguments."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from im2gps_spark import __version__, config
+from im2gps_spark.errors import StageError, UsageError
+from im2gps_spark.stages import STAGES, stage
+
+log = logging.getLogger("im2gps_spark")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command; returns its exit status."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    return guarded(lambda: options.run(options), verbose=options.verbose)
+
+
+def run_job(name: str) -> None:
+    """A stage as a script for spark-submit: exits with the status."""
+    parser = argparse.ArgumentParser(prog=f"{name}.py", description=STAGES[name])
+    _stage_options(parser)
+    options = parser.parse_args()
+    sys.exit(guarded(lambda: _run_stage(name, options), verbose=options.verbose))
+
+
+def guarded(work: Callable[[], None], *, verbose: bool = False) -> int:
+    """Does some work, and turns its failure into one line on standard error and a status."""
+    _start_logging()
+    try:
+        work()
+    except UsageError as error:
+        return _fail(error, 2, verbose)
+    except StageError as error:
+        return _fail(error, 1, verbose)
+    except KeyboardInterrupt:
+        print("im2gps: interrupted; what was not committed is as it was", file=sys.stderr)
+        return 1
+    except Exception as error:
+        return _fail(error, 1, verbose)
+    return 0
+
+
+def _fail(error: Exception, status: int, verbose: bool) -> int:
+    if verbose:
+        log.error("failed", exc_info=error)
+    print(f"im2gps: {_one_line(error)}", file=sys.stderr)
+    return status
+
+
+def _one_line(error: Exception) -> str:
+    """What is to be told of an error. One that was raised in a Spark worker comes wrapped in two stack traces."""
+    if isinstance(error, UsageError | StageError):
+        return " ".join(str(error).split())
+    text = str(error)
+    for kind in (StageError, UsageError):
+        _, marker, rest = text.rpartition(f"{kind.__module__}.{kind.__name__}: ")
+        if marker:
+            return rest.splitlines()[0].strip()
+    first = next((line.strip() for line in text.splitlines() if line.strip()), "no message")
+    return f"{type(error).__name__}: {first[:500]} (--verbose shows where)"
+
+
+def _start_logging() -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    logger = logging.getLogger("im2gps_spark")
+    logger.handlers = [handler]
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+
+
+def _run_stage(name: str, options: argparse.Namespace) -> None:
+    settings = config.load(options.config, options.set)
+    from im2gps_spark.session import session  # Spark takes a second to import: not before the options are right
+
+    with session(settings, name) as spark:
+        stage(name)(spark, settings)
+
+
+def _run_sample(options: argparse.Namespace) -> None:
+    from im2gps_spark.sample import make_sample
+
+    try:
+        facts = make_sample(
+            Path(options.folder), corpus=options.corpus, uploads=options.uploads, seed=options.seed, progress=log.info
+        )
+    except (ValueError, ModuleNotFoundError) as error:
+        raise UsageError(str(error)) from error
+    log.info("sample: %d lines of corpus, %d of uploads", facts.corpus.lines, facts.uploads.lines)
+
+
+def _run_model(options: argparse.Namespace) -> None:
+    from im2gps_spark.descriptors.lite0 import write_model
+
+    write_model(Path(options.file))
+    log.info("model: wrote %s", options.file)
+
+
+def _run_demo(options: argparse.Namespace) -> None:
+    from im2gps_spark.demo import demo
+
+    demo(Path(options.folder), options.photos, options.metadata, options.set)
+
+
+def _stage_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", metavar="FILE", help="TOML file (conf/local.toml shows every key)")
+    _common_options(parser)
+
+
+def _common_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="overrides a key")
+    parser.add_argument("--verbose", action="store_true", help="where an error happened, too")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="im2gps", description="Where on Earth was a photo taken?")
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    for name, does in STAGES.items():
+        command = commands.add_parser(name, help=does, description=does)
+        _stage_options(command)
+        command.set_defaults(run=lambda options, name=name: _run_stage(name, options))
+
+    sample = commands.add_parser("sample", help="make a collection of real imagery with known places")
+    sample.add_argument("folder", metavar="DIR")
+    sample.add_argument("--corpus", type=int, default=3000, help="good photos to index")
+    sample.add_argument("--uploads", type=int, default=300, help="good photos to locate")
+    sample.add_argument("--seed", type=int, default=2008)
+    sample.add_argument("--verbose", action="store_true", help=argparse.SUPPRESS)
+    sample.set_defaults(run=_run_sample)
+
+    demo = commands.add_parser("demo", help="the whole road on the sample, or on your own photos")
+    demo.add_argument("folder", metavar="DIR", help="where everything is written")
+    demo.add_argument("--photos", metavar="DIR", help="your own photos instead of the sample")
+    demo.add_argument("--metadata", metavar="FILE", help="their metadata in YFCC100M's format")
+    _common_options(demo)
+    demo.set_defaults(run=_run_demo)
+
+    model = commands.add_parser("model", help="write the default learned descriptor as an ONNX file")
+    model.add_argument("file", metavar="OUT.onnx")
+    model.add_argument("--verbose", action="store_true", help=argparse.SUPPRESS)
+    model.set_defaults(run=_run_model)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

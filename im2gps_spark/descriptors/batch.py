@@ -1,0 +1,91 @@
+"""Photos to descriptors: bytes are read once a photo, decoded once, and prepared for every descriptor at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+
+import numpy as np
+from numpy.typing import NDArray
+
+from im2gps_spark.descriptors.protocol import Descriptor, Pixels
+from im2gps_spark.photos.reasons import Reason, Rejected, Status
+from im2gps_spark.store.photos import TryAgain
+
+
+@dataclass(frozen=True)
+class Task:
+    """A photo to describe, and by which descriptors' names; by none, it is not even read."""
+
+    photo_id: int
+    uri: str
+    descriptors: tuple[str, ...]
+
+
+@dataclass
+class Described:
+    """What became of a photo: its vectors by descriptor, or the reason why there are none."""
+
+    photo_id: int
+    status: Status = Status.OK
+    reason: Reason | None = None
+    detail: str | None = None
+    vectors: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+
+    def fail(self, status: Status, reason: Reason, detail: str) -> None:
+        """Turns it into a failure: half a photo's descriptors are not kept."""
+        self.status, self.reason, self.detail = status, reason, detail[:500] or None
+        self.vectors = {}
+
+
+def describe(
+    tasks: Iterable[Task],
+    descriptors: Mapping[str, Descriptor],
+    read: Callable[[str], bytes],
+    decode: Callable[[bytes], Pixels],
+    batch: int,
+) -> Iterator[Described]:
+    """One result a task, in the order of the tasks; no photo's failure touches another.
+
+    Args:
+        tasks: the photos.
+        descriptors: by name.
+        read: a uri's bytes; raises Rejected or TryAgain.
+        decode: a picture of the bytes; raises Rejected.
+        batch: photos whose prepared inputs are held at once. Decoded pictures are held one at a time.
+    """
+    waiting = iter(tasks)
+    while some := list(islice(waiting, batch)):
+        yield from _describe(some, descriptors, read, decode)
+
+
+def _describe(
+    tasks: Sequence[Task],
+    descriptors: Mapping[str, Descriptor],
+    read: Callable[[str], bytes],
+    decode: Callable[[bytes], Pixels],
+) -> list[Described]:
+    results = [Described(task.photo_id) for task in tasks]
+    prepared: dict[str, tuple[list[int], list[NDArray]]] = {name: ([], []) for name in descriptors}
+    for i, task in enumerate(tasks):
+        if not task.descriptors:
+            continue
+        try:
+            pixels = decode(read(task.uri))
+        except Rejected as error:
+            results[i].fail(Status.REJECTED, error.reason, error.detail)
+        except TryAgain as error:
+            results[i].fail(Status.RETRY, Reason.READ_FAILED, str(error))
+        else:
+            for name in task.descriptors:
+                prepared[name][0].append(i)
+                prepared[name][1].append(descriptors[name].prepare(pixels))
+    for name, (rows, inputs) in prepared.items():
+        if inputs:
+            for i, vector in zip(rows, descriptors[name].describe(inputs), strict=True):
+                results[i].vectors[name] = vector
+    for result in results:
+        if any(not np.isfinite(vector).all() for vector in result.vectors.values()):
+            result.fail(Status.REJECTED, Reason.BAD_DESCRIPTOR, ", ".join(sorted(result.vectors)))
+    return results

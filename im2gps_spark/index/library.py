@@ -1,0 +1,105 @@
+"""The folder of an index: trainings and versions, each whole, and which of them is in use.
+
+``trained/NAME/`` holds a training, ``versions/NAME/`` an index version, ``TRAINED`` and ``CURRENT`` the names in use.
+A name is a hash of all that went in: the same input finds its result there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from im2gps_spark.errors import StageError, UsageError
+from im2gps_spark.index.manifest import TRAINED, Manifest
+from im2gps_spark.index.plan import Plan
+from im2gps_spark.index.training import Trained
+from im2gps_spark.store.files import sha256, write_whole
+
+
+@dataclass(frozen=True)
+class Training:
+    """What is known of a training besides its FAISS file."""
+
+    name: str
+    descriptor: str
+    descriptor_version: str
+    training_sample: str
+    plan: dict[str, int]
+    sha256: str
+
+
+def name_of(*parts: object) -> str:
+    """Twelve hexadecimal digits that name a result by what it is made from."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
+
+
+class Library:
+    """An index's folder."""
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = Path(str(root).removeprefix("file://")).absolute()
+
+    def version_folder(self, version: str) -> Path:
+        """Where an index version lies."""
+        return self.root / "versions" / version
+
+    def put_training(self, trained: Trained, descriptor: str, version: str, sample: str, plan: Plan) -> Training:
+        """Keeps a training and takes it into use."""
+        name = name_of(descriptor, version, sample, plan.as_dict())
+        folder = self.root / "trained" / name
+        checksum = write_whole(folder / TRAINED, trained.to_bytes())
+        training = Training(name, descriptor, version, sample, plan.as_dict(), checksum)
+        write_whole(folder / "training.json", json.dumps(asdict(training), indent=1, sort_keys=True).encode())
+        write_whole(self.root / "TRAINED", name.encode())
+        return training
+
+    def training(self) -> tuple[Training, bytes]:
+        """The training in use, and its FAISS file.
+
+        Raises:
+            UsageError: there is none.
+            StageError: its file has changed.
+        """
+        name = self._in_use("TRAINED", "train")
+        folder = self.root / "trained" / name
+        try:
+            training = Training(**json.loads((folder / "training.json").read_text("utf-8")))
+            data = (folder / TRAINED).read_bytes()
+        except (OSError, ValueError, TypeError) as error:
+            raise UsageError(f"index.root: the training {name} can't be read ({error}); run train") from error
+        if hashlib.sha256(data).hexdigest() != training.sha256:
+            raise StageError(f"{folder / TRAINED} has changed since it was written; run train again")
+        return training, data
+
+    def current(self) -> Manifest:
+        """The manifest of the version in use.
+
+        Raises:
+            UsageError: there is none.
+            StageError: a file of it is missing.
+        """
+        folder = self.version_folder(self._in_use("CURRENT", "build"))
+        manifest = Manifest.read(folder)
+        manifest.check_files(folder)
+        return manifest
+
+    def has(self, version: str) -> bool:
+        """Whether a version is there, whole."""
+        folder = self.version_folder(version)
+        try:
+            manifest = Manifest.read(folder)
+        except UsageError:
+            return False
+        return all((folder / n).is_file() and sha256(folder / n) == s for n, s in manifest.files.items())
+
+    def use(self, version: str) -> None:
+        """Takes a version into use, in one step."""
+        write_whole(self.root / "CURRENT", version.encode())
+
+    def _in_use(self, pointer: str, stage: str) -> str:
+        try:
+            return (self.root / pointer).read_text("utf-8").strip()
+        except OSError as error:
+            raise UsageError(f"index.root: nothing to use in {self.root}; run {stage} first") from error

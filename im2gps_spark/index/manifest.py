@@ -1,0 +1,94 @@
+"""The manifest of an index version: what it was made of, which file is what, and how to know that they are whole."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from im2gps_spark.errors import StageError, UsageError
+from im2gps_spark.store.files import write_whole
+
+FORMAT = 1
+"""Raised when a reader of today could not read what is written then."""
+
+MANIFEST = "manifest.json"
+TRAINED = "trained.faiss"
+MOMENTS = "moments.npz"
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What an index version consists of.
+
+    Attributes:
+        format: of the files, ``FORMAT``.
+        index_version: the version's name, a hash of all that went in.
+        descriptor, descriptor_version: what the vectors are.
+        collection: what was indexed.
+        plan: the parameters.
+        training_sample: hash of the descriptors that were trained on.
+        shard_of_list: shard number of each global list; local numbers follow the order of the global ones.
+        rows: photos in each shard.
+        files: SHA-256 of every file, by its name in the version's folder.
+    """
+
+    format: int
+    index_version: str
+    descriptor: str
+    descriptor_version: str
+    collection: str
+    plan: dict[str, int]
+    training_sample: str
+    shard_of_list: list[int]
+    rows: list[int]
+    files: dict[str, str]
+
+    @property
+    def shards(self) -> int:
+        """How many there are."""
+        return len(self.rows)
+
+    def lists_of(self, shard: int) -> NDArray[np.int64]:
+        """Global numbers of a shard's lists, ascending."""
+        return np.flatnonzero(np.array(self.shard_of_list) == shard)
+
+    def write(self, folder: Path) -> None:
+        """Writes the manifest, last of a version's files: a folder without one is no version."""
+        write_whole(folder / MANIFEST, json.dumps(asdict(self), indent=1, sort_keys=True).encode())
+
+    @classmethod
+    def read(cls, folder: Path) -> Manifest:
+        """The manifest in a version's folder.
+
+        Raises:
+            UsageError: there is none, or it is of a format that this program does not know.
+        """
+        try:
+            fields = json.loads((folder / MANIFEST).read_text("utf-8"))
+        except (OSError, ValueError) as error:
+            raise UsageError(f"{folder} holds no index version ({error}); run build") from error
+        if not isinstance(fields, dict) or fields.get("format") != FORMAT:
+            raise UsageError(
+                f"{folder / MANIFEST} is not of format {FORMAT}: it was written by another version of im2gps-spark; "
+                "run train and build again, or the newer program"
+            )
+        return cls(**fields)
+
+    def check_files(self, folder: Path) -> None:
+        """Refuses a version that has lost a file.
+
+        Raises:
+            StageError: names the file.
+        """
+        for name in self.files:
+            if not (folder / name).is_file():
+                raise StageError(f"index {self.index_version}: {folder / name} is missing; run build again")
+
+
+def shard_name(shard: int) -> str:
+    """The stem of a shard's files; zeros lead, so that names sort like numbers."""
+    return f"shard-{shard:04d}"

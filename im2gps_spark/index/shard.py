@@ -1,0 +1,189 @@
+"""One shard: the inverted lists of a group of centroids in a plain FAISS file, and what is known of its photos.
+
+``shard-0003.faiss`` holds an ``IndexIVFPQ`` of the shard's own lists, numbered locally. ``shard-0003.arrow`` holds,
+sorted by photo id and memory-mapped when read, each photo's rotated descriptor in float16 for exact re-ranking, its
+place and its owner.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import faiss
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from im2gps_spark.index.training import Trained
+from im2gps_spark.neighbours import Candidates
+
+# The table trades memory for speed at 8 bits, and loses both where residuals are many (docs/index.md). It is off
+# everywhere: its distances differ from those without it in the sixth digit, and two shards must not.
+_NO_TABLE = -1
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Photos of one shard, sorted by id.
+
+    Attributes:
+        photo_id: (n,) int64.
+        lists: (n,) int64, global number of the inverted list.
+        codes: (n, bytes) uint8.
+        vectors: (n, dimension) float16, rotated.
+        latitude, longitude: (n,) float64, degrees.
+        owner: (n,) int64, a hash of the owner's id.
+        owner_photos: (n,) float32, photos of the owner in the corpus.
+    """
+
+    photo_id: NDArray[np.int64]
+    lists: NDArray[np.int64]
+    codes: NDArray[np.uint8]
+    vectors: NDArray[np.float16]
+    latitude: NDArray[np.float64]
+    longitude: NDArray[np.float64]
+    owner: NDArray[np.int64]
+    owner_photos: NDArray[np.float32]
+
+    def sorted(self) -> Rows:
+        """The same photos in the order of their ids.
+
+        Raises:
+            ValueError: an id stands twice.
+        """
+        rank = np.argsort(self.photo_id, kind="stable")
+        ids = self.photo_id[rank]
+        if np.any(ids[1:] == ids[:-1]):
+            raise ValueError(f"photo {ids[1:][ids[1:] == ids[:-1]][0]} stands twice in a shard")
+        return Rows(*(getattr(self, name)[rank] for name in self.__dataclass_fields__))
+
+
+def faiss_bytes(trained: Trained, lists: NDArray[np.int64], rows: Rows) -> bytes:
+    """The FAISS file of a shard.
+
+    Args:
+        trained: quantizers.
+        lists: (m,) global numbers of the shard's lists, ascending: local number i is lists[i].
+        rows: sorted photos, each in one of the lists.
+    """
+    source = trained.ivf
+    quantizer = faiss.IndexFlatL2(source.d)
+    quantizer.add(np.ascontiguousarray(trained.centroids[lists]))
+    index = faiss.IndexIVFPQ(quantizer, source.d, len(lists), source.pq.M, source.pq.nbits)
+    index.pq = source.pq
+    index.is_trained = True
+    index.use_precomputed_table = _NO_TABLE
+    for local, number in enumerate(lists.tolist()):
+        here = np.flatnonzero(rows.lists == number)
+        if len(here):
+            ids = np.ascontiguousarray(rows.photo_id[here])  # named: FAISS copies from the address only now
+            codes = np.ascontiguousarray(rows.codes[here])
+            index.invlists.add_entries(local, len(here), faiss.swig_ptr(ids), faiss.swig_ptr(codes))
+    index.ntotal = len(rows.photo_id)
+    return bytes(faiss.serialize_index(index).tobytes())
+
+
+def arrow_bytes(rows: Rows) -> bytes:
+    """The Arrow file of a shard: uncompressed, so that a mapped column is an array."""
+    width = rows.vectors.shape[1]
+    flat = pa.array(np.ascontiguousarray(rows.vectors).ravel())
+    table = pa.table(
+        {
+            "photo_id": pa.array(rows.photo_id),
+            "vector": pa.FixedSizeListArray.from_arrays(flat, width),
+            "latitude": pa.array(rows.latitude),
+            "longitude": pa.array(rows.longitude),
+            "owner": pa.array(rows.owner),
+            "owner_photos": pa.array(rows.owner_photos),
+        }
+    )
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+    return bytes(sink.getvalue().to_pybytes())
+
+
+class Shard:
+    """A shard opened for search: its files are mapped, not read.
+
+    Args:
+        stem: path without suffix.
+        lists: (m,) global numbers of its lists, ascending.
+    """
+
+    def __init__(self, stem: Path, lists: NDArray[np.int64]) -> None:
+        flags = faiss.IO_FLAG_MMAP_IFC | faiss.IO_FLAG_SKIP_PRECOMPUTE_TABLE
+        self.index = faiss.read_index(str(stem.with_suffix(".faiss")), flags)
+        self.index.use_precomputed_table = _NO_TABLE
+        self.lists = lists
+        self._table = pa.ipc.open_file(pa.memory_map(str(stem.with_suffix(".arrow")))).read_all()
+
+    def column(self, name: str) -> NDArray:
+        """A column of the Arrow file, without a copy."""
+        return np.asarray(self._table.column(name).combine_chunks().to_numpy(zero_copy_only=True))
+
+    @cached_property
+    def photo_id(self) -> NDArray[np.int64]:
+        """(n,) ascending ids."""
+        return self.column("photo_id") if len(self._table) else np.zeros(0, np.int64)
+
+    @cached_property
+    def vectors(self) -> NDArray[np.float16]:
+        """(n, dimension) rotated descriptors in the order of the ids."""
+        flat = self._table.column("vector").combine_chunks().flatten()
+        return np.asarray(flat.to_numpy(zero_copy_only=True)).reshape(len(self._table), -1)
+
+    @cached_property
+    def _by_owner(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        owner = self.column("owner")
+        rank = np.argsort(owner, kind="stable")
+        return owner[rank], rank
+
+    def excluded(self, photo_id: int, owner: int | None) -> NDArray[np.int64]:
+        """Sorted ids of this shard that a query must not see: the photo itself and, if given, its owner's others."""
+        slot = np.searchsorted(self.photo_id, photo_id)
+        own = self.photo_id[slot : slot + 1]
+        out = own[own == photo_id]
+        if owner is not None:
+            owners, rank = self._by_owner
+            low, high = np.searchsorted(owners, [owner, owner + 1]) if owner < 2**63 - 1 else (0, 0)
+            out = np.union1d(out, self.photo_id[rank[low:high]])
+        return out
+
+    def scan(
+        self, queries: NDArray[np.float32], lists: NDArray[np.int64], near: NDArray[np.float32], most: int
+    ) -> NDArray[np.int64]:
+        """Ids (n, most) of the nearest codes in given lists, -1 where there are no more.
+
+        Args:
+            queries: (n, dimension) rotated.
+            lists: (n, p) global numbers; those of other shards, and -1, are skipped.
+            near: (n, p) squared distances to their centroids.
+            most: candidates for each query.
+        """
+        local = np.searchsorted(self.lists, lists)
+        local = np.minimum(local, len(self.lists) - 1)
+        mine = self.lists[local] == lists
+        keys = np.ascontiguousarray(np.where(mine, local, -1), np.int64)
+        self.index.nprobe = keys.shape[1]
+        _, found = self.index.search_preassigned(
+            np.ascontiguousarray(queries), most, keys, np.ascontiguousarray(near, np.float32)
+        )
+        return np.asarray(found)
+
+    def exact(self, query: NDArray[np.float32], ids: NDArray[np.int64], k: int) -> Candidates:
+        """The k nearest of some of this shard's photos by the kept vectors, nearest first; ties by id."""
+        slot = np.searchsorted(self.photo_id, ids)
+        offset = self.vectors[slot].astype(np.float32) - query
+        distance = np.sqrt(np.einsum("ij,ij->i", offset, offset, dtype=np.float64))
+        rank = np.lexsort((ids, distance))[:k]
+        slot = slot[rank]
+        return Candidates(
+            photo_id=ids[rank],
+            distance=distance[rank],
+            latitude=self.column("latitude")[slot],
+            longitude=self.column("longitude")[slot],
+            owner_photos=self.column("owner_photos")[slot].astype(np.float64),
+        )

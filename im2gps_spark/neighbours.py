@@ -1,0 +1,49 @@
+"""The neighbours of a photo: what search hands to the posterior."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from im2gps_spark.sphere import Floats
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """The neighbours of one photo, nearest first.
+
+    Attributes:
+        photo_id: (k,) int64.
+        distance: (k,) Euclidean distance of the rotated unit descriptors, in [0, 2].
+        latitude, longitude: (k,) degrees.
+        owner_photos: (k,) photos of the neighbour's owner in the corpus, at least 1.
+    """
+
+    photo_id: NDArray[np.int64]
+    distance: Floats
+    latitude: Floats
+    longitude: Floats
+    owner_photos: Floats
+
+    @classmethod
+    def none(cls) -> Candidates:
+        """No neighbours at all."""
+        return cls(np.zeros(0, np.int64), np.zeros(0), np.zeros(0), np.zeros(0), np.zeros(0))
+
+    def take(self, rank: NDArray[np.int64]) -> Candidates:
+        """Some of the neighbours, by position."""
+        return Candidates(*(getattr(self, name)[rank] for name in self.__dataclass_fields__))
+
+    def __len__(self) -> int:
+        return len(self.photo_id)
+
+
+def merge(parts: Sequence[Candidates], k: int) -> Candidates:
+    """The k nearest of several shards' candidates, by (distance, id)."""
+    if not parts:
+        return Candidates.none()
+    whole = Candidates(*(np.concatenate([getattr(p, n) for p in parts]) for n in Candidates.__dataclass_fields__))
+    return whole.take(np.lexsort((whole.photo_id, whole.distance))[:k])

@@ -1,0 +1,280 @@
+"""build: every descriptor of the corpus -> shards of inverted lists, and the prior of where its photos are."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from pyspark import StorageLevel
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from im2gps_spark.config import Config
+from im2gps_spark.errors import UsageError
+from im2gps_spark.grid import cell_centres, cells_from_coordinates
+from im2gps_spark.index import shard as shards
+from im2gps_spark.index.grouping import group
+from im2gps_spark.index.library import Library, Training, name_of
+from im2gps_spark.index.manifest import FORMAT, MOMENTS, TRAINED, Manifest, shard_name
+from im2gps_spark.index.training import Trained
+from im2gps_spark.photos.reasons import Status
+from im2gps_spark.posterior import prior
+from im2gps_spark.stages.arrow import spark_schema
+from im2gps_spark.stages.described import corpus_of, descriptor, stage_outcomes, status_is, with_vectors
+from im2gps_spark.stages.run import Run, Tally
+from im2gps_spark.store.files import write_whole
+from im2gps_spark.store.tables import OUTCOMES, PRIORS
+
+# Votes are pooled as whole numbers: sums of fractions would depend on the order of the tasks.
+_VOTE_UNITS = 2**20
+
+_ENCODED = pa.schema(
+    [
+        ("list", pa.int64()),
+        ("photo_id", pa.int64()),
+        ("code", pa.binary()),
+        ("vector", pa.binary()),
+        ("latitude", pa.float64()),
+        ("longitude", pa.float64()),
+        ("owner", pa.int64()),
+        ("owner_photos", pa.float32()),
+    ]
+)
+_WRITTEN = pa.schema(
+    [
+        ("shard", pa.int64()),
+        ("rows", pa.int64()),
+        ("faiss", pa.string()),
+        ("arrow", pa.string()),
+        ("sum", pa.binary()),
+        ("products", pa.binary()),
+    ]
+)
+
+
+def build(spark: SparkSession, config: Config) -> Tally:
+    """Builds an index version from the training in use, and takes it into use.
+
+    The version's name is a hash of what went in: the same corpus and training find the version they made before.
+
+    Raises:
+        UsageError: no training, or one for another descriptor; no described photo.
+    """
+    run = Run(spark, config, "build")
+    library = Library(config.index.root)
+    training, data = library.training()
+    version = descriptor(config.index.descriptor).version
+    _same_descriptor(training, config.index.descriptor, version)
+    rows = with_vectors(run.lake, corpus_of(run.lake, config), config.index.descriptor, version)
+    rows = rows.persist(StorageLevel.DISK_ONLY)
+    try:
+        run.tally.add(rows.count(), rows)
+        run.check()
+        corpus = _with_owners(rows.filter(status_is(Status.OK)))
+        name = name_of(training.name, _fingerprint(corpus), config.index.collection, FORMAT, _prior_rule(config))
+        if library.has(name):
+            run.say(f"index {name} is there, whole")
+        else:
+            run.say(f"index {name}: {run.tally.count(Status.OK)} photos into {training.plan['shards']} shards")
+            _write_index(run, corpus, library.version_folder(name), training, data, name)
+        _write_prior(run, corpus, name)
+        run.lake.merge(OUTCOMES, run.stamp(stage_outcomes(rows, run.stage, name)))
+        library.use(name)
+    finally:
+        rows.unpersist()
+    return run.finish()
+
+
+def _same_descriptor(training: Training, name: str, version: str) -> None:
+    if (training.descriptor, training.descriptor_version) != (name, version):
+        raise UsageError(
+            f"the training {training.name} is for descriptor {training.descriptor} {training.descriptor_version}, "
+            f"index.descriptor is {name} {version}; run train"
+        )
+
+
+def _prior_rule(config: Config) -> list[float]:
+    """What the prior map depends on besides the corpus."""
+    return [prior.TOLERANCE, prior.UNIFORM_SHARE, *prior.WIDTHS_KM, *prior.SHARES, config.geolocate.owner_damping]
+
+
+def _with_owners(corpus: DataFrame) -> DataFrame:
+    """The corpus with a hash of each owner and the number of the owner's photos."""
+    counts = corpus.groupBy("owner_id").agg(F.count("*").cast("float").alias("owner_photos"))
+    rows = corpus.join(counts, "owner_id").withColumn("owner", F.xxhash64("owner_id"))
+    return rows.select("photo_id", "latitude", "longitude", "owner", "owner_photos", "vector")
+
+
+def _fingerprint(corpus: DataFrame) -> str:
+    """What names a corpus, whatever the order of its rows."""
+    each = F.xxhash64(*(F.col(c) for c in corpus.columns)).cast("decimal(38,0)")
+    row = corpus.agg(F.count("*").alias("n"), F.sum(each).alias("s")).collect()[0]
+    return f"{row['n']}:{row['s']}"
+
+
+def _write_index(run: Run, corpus: DataFrame, folder: Path, training: Training, data: bytes, name: str) -> None:
+    """The shards, side by side; then what belongs to all; the manifest last."""
+    count = training.plan["shards"]
+    broadcast = corpus.sparkSession.sparkContext.broadcast(data)
+    encode = partial(_encode, data=broadcast)
+    encoded = corpus.mapInArrow(encode, spark_schema(_ENCODED)).persist(StorageLevel.DISK_ONLY)
+    trained = Trained.from_bytes(data)
+    sizes = np.zeros(trained.ivf.nlist, np.int64)
+    for row in encoded.groupBy("list").count().collect():
+        sizes[row["list"]] = row["count"]
+    shard_of_list = group(trained.centroids, sizes, count)
+
+    numbers = [(i, int(s)) for i, s in enumerate(shard_of_list)]
+    placed = encoded.join(F.broadcast(corpus.sparkSession.createDataFrame(numbers, "list bigint, shard bigint")), "list")
+    ordered = placed.repartition(count, "shard").sortWithinPartitions("shard", "photo_id")
+    write = partial(_write_shards, folder=str(folder), data=broadcast, shard_of_list=shard_of_list)
+    written = {row["shard"]: row for row in ordered.mapInArrow(write, spark_schema(_WRITTEN)).collect()}
+    encoded.unpersist()
+
+    files, rows = {}, []
+    total, products = np.zeros(trained.ivf.d), np.zeros((trained.ivf.d,) * 2)
+    for shard in range(count):
+        made = written.get(shard)
+        if made is None:  # none of its lists has a photo
+            made = _write_shard(folder, trained, np.flatnonzero(shard_of_list == shard), shard, _no_rows(trained))
+        files[f"{shard_name(shard)}.faiss"], files[f"{shard_name(shard)}.arrow"] = made["faiss"], made["arrow"]
+        rows.append(made["rows"])
+        total += np.frombuffer(made["sum"])
+        products += np.frombuffer(made["products"]).reshape(products.shape)
+    files[TRAINED] = write_whole(folder / TRAINED, data)
+    files[MOMENTS] = write_whole(folder / MOMENTS, _moments(total, products, sum(rows)))
+    Manifest(
+        format=FORMAT,
+        index_version=name,
+        descriptor=training.descriptor,
+        descriptor_version=training.descriptor_version,
+        collection=run.config.index.collection,
+        plan=training.plan,
+        training_sample=training.training_sample,
+        shard_of_list=[int(s) for s in shard_of_list],
+        rows=rows,
+        files=files,
+    ).write(folder)
+
+
+def _encode(batches: Iterator[pa.RecordBatch], data: object) -> Iterator[pa.RecordBatch]:
+    """In a Python worker: descriptors to list, code and rotated vector."""
+    trained = Trained.from_bytes(data.value)  # type: ignore[attr-defined]
+    for batch in batches:
+        flat = batch.column("vector").flatten().to_numpy(zero_copy_only=False)
+        rotated = trained.rotate(flat.reshape(batch.num_rows, -1).astype(np.float32))
+        _, lists = trained.assign(rotated, 1)
+        codes = trained.encode(rotated, lists[:, 0])
+        halves = rotated.astype(np.float16)
+        columns = {
+            "list": pa.array(lists[:, 0]),
+            "code": pa.array([code.tobytes() for code in codes], pa.binary()),
+            "vector": pa.array([half.tobytes() for half in halves], pa.binary()),
+        }
+        names = [f.name for f in _ENCODED]
+        arrays = [columns[n] if n in columns else batch.column(n) for n in names]
+        yield pa.RecordBatch.from_arrays(arrays, schema=_ENCODED)
+
+
+def _write_shards(
+    batches: Iterator[pa.RecordBatch], folder: str, data: object, shard_of_list: np.ndarray
+) -> Iterator[pa.RecordBatch]:
+    """In a Python worker: rows sorted by shard to files, one shard in memory at a time."""
+    trained = Trained.from_bytes(data.value)  # type: ignore[attr-defined]
+    for shard, table in _by_shard(batches):
+        lists = np.flatnonzero(shard_of_list == shard)
+        made = _write_shard(Path(folder), trained, lists, shard, _rows(table))
+        yield pa.RecordBatch.from_pylist([made], schema=_WRITTEN)
+
+
+def _by_shard(batches: Iterator[pa.RecordBatch]) -> Iterator[tuple[int, pa.Table]]:
+    held: list[pa.RecordBatch] = []
+    current = -1
+    for batch in batches:
+        shard = batch.column("shard").to_numpy()
+        cuts = np.concatenate([[0], np.flatnonzero(np.diff(shard)) + 1, [len(shard)]])
+        for begin, end in zip(cuts[:-1], cuts[1:], strict=True):
+            if end > begin and shard[begin] != current:
+                if held:
+                    yield current, pa.Table.from_batches(held)
+                held, current = [], int(shard[begin])
+            held.append(batch.slice(begin, end - begin))
+    if held:
+        yield current, pa.Table.from_batches(held)
+
+
+def _rows(table: pa.Table) -> shards.Rows:
+    def matrix(name: str, kind: type) -> np.ndarray:
+        joined = b"".join(table.column(name).to_pylist())
+        return np.frombuffer(joined, kind).reshape(len(table), -1)
+
+    def column(name: str) -> np.ndarray:
+        return np.asarray(table.column(name).to_numpy())
+
+    return shards.Rows(
+        photo_id=column("photo_id"),
+        lists=column("list"),
+        codes=matrix("code", np.uint8),
+        vectors=matrix("vector", np.float16),
+        latitude=column("latitude"),
+        longitude=column("longitude"),
+        owner=column("owner"),
+        owner_photos=column("owner_photos"),
+    ).sorted()
+
+
+def _no_rows(trained: Trained) -> shards.Rows:
+    whole, half = np.zeros(0, np.int64), np.zeros((0, trained.ivf.d), np.float16)
+    codes = np.zeros((0, trained.ivf.code_size), np.uint8)
+    return shards.Rows(whole, whole, codes, half, np.zeros(0), np.zeros(0), whole, np.zeros(0, np.float32))
+
+
+def _write_shard(folder: Path, trained: Trained, lists: np.ndarray, shard: int, rows: shards.Rows) -> dict:
+    stem = folder / shard_name(shard)
+    vectors = rows.vectors.astype(np.float64)
+    return {
+        "shard": shard,
+        "rows": len(rows.photo_id),
+        "faiss": write_whole(stem.with_suffix(".faiss"), shards.faiss_bytes(trained, lists, rows)),
+        "arrow": write_whole(stem.with_suffix(".arrow"), shards.arrow_bytes(rows)),
+        "sum": vectors.sum(axis=0).tobytes(),
+        "products": (vectors.T @ vectors).tobytes(),
+    }
+
+
+def _moments(total: np.ndarray, products: np.ndarray, rows: int) -> bytes:
+    """Mean and covariance of the corpus: what a query's similarities look like follows from them."""
+    mean = total / max(rows, 1)
+    out = io.BytesIO()
+    np.savez(out, mean=mean, covariance=products / max(rows, 1) - np.outer(mean, mean))
+    return out.getvalue()
+
+
+def _write_prior(run: Run, corpus: DataFrame, name: str) -> None:
+    """The prior map, from votes pooled by place; owners damped like neighbours are."""
+    spark = corpus.sparkSession
+    damping = run.config.geolocate.owner_damping
+    vote = F.round(F.pow("owner_photos", F.lit(-damping)) * _VOTE_UNITS).cast("bigint")
+    places = corpus.select("latitude", "longitude", vote.alias("vote"))
+    schema = pa.schema([("cell", pa.int64()), ("vote", pa.int64())])
+    pools = places.mapInArrow(_pool, spark_schema(schema)).groupBy("cell").agg(F.sum("vote").alias("vote"))
+    table = pools.toArrow().sort_by("cell")
+    centres = cell_centres(prior.PLACE_ORDER, table.column("cell").to_numpy())
+    made = prior.prior_map(centres, table.column("vote").to_numpy().astype(np.float64)).check()
+    run.say(f"prior of {len(centres)} places in {len(made.cells)} cells")
+    version = pa.array([name] * len(made.cells), pa.string())
+    columns = pa.table({"index_version": version, "cell": made.cells, "mass": made.mass})
+    run.lake.replace(PRIORS, f"index_version = '{name}'", spark.createDataFrame(columns))
+
+
+def _pool(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    for batch in batches:
+        where = (batch.column(n).to_numpy(zero_copy_only=False) for n in ("latitude", "longitude"))
+        cells = cells_from_coordinates(prior.PLACE_ORDER, *where)
+        yield pa.RecordBatch.from_arrays([pa.array(cells), batch.column("vote")], names=["cell", "vote"])
+
+

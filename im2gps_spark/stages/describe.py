@@ -1,0 +1,159 @@
+"""describe: accepted photos -> vectors in ``descriptors``, and an outcome for each photo."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+import numpy as np
+import pyarrow as pa
+from pyspark import StorageLevel
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from im2gps_spark.config import Config, DescribeSection
+from im2gps_spark.descriptors import batch
+from im2gps_spark.errors import StageError
+from im2gps_spark.photos.reasons import Status
+from im2gps_spark.stages.arrow import spark_schema
+from im2gps_spark.stages.described import descriptor, stage_outcomes, status_is
+from im2gps_spark.stages.run import Run, Tally
+from im2gps_spark.store import photos as store
+from im2gps_spark.store.tables import DESCRIPTORS, OUTCOMES, PHOTOS
+
+_PHOTOS_A_TASK = 256
+# A rate of failures means something from this many photos on.
+_LEAST_FOR_RATE = 20
+
+_VECTOR = pa.struct([("descriptor", pa.string()), ("vector", pa.list_(pa.float32()))])
+_RESULT = pa.schema(
+    [
+        ("photo_id", pa.int64()),
+        ("collection", pa.string()),
+        ("status", pa.string()),
+        ("reason", pa.string()),
+        ("detail", pa.string()),
+        ("vectors", pa.list_(_VECTOR)),
+    ]
+)
+
+
+def describe(spark: SparkSession, config: Config) -> Tally:
+    """Describes every accepted photo, of all collections, that lacks one of ``describe.descriptors``.
+
+    Work is committed round by round: a run that is killed goes on from the last one. Photos that were rejected stay
+    so; those to be retried are taken up again.
+
+    Raises:
+        StageError: more photos failed than ``describe.max_failure_rate`` allows.
+    """
+    run = Run(spark, config, "describe")
+    wanted = {name: descriptor(name).version for name in config.describe.descriptors}
+    item = "+".join(f"{name}:{version}" for name, version in wanted.items())
+    pending = _pending(run, wanted, item).persist(StorageLevel.DISK_ONLY)
+    try:
+        total = pending.count()
+        rounds = max(1, -(-total // config.describe.photos_per_commit))
+        run.say(f"{total} photos to describe by {item}, in {rounds} round{'s' if rounds > 1 else ''}")
+        for number in range(rounds if total else 0):
+            part = pending.filter(F.pmod(F.xxhash64("photo_id"), F.lit(rounds)) == number)
+            _round(run, part, wanted, item)
+            run.say(f"round {number + 1} of {rounds}: {run.tally.rows_in} photos so far, {run.rate:.0f} a second")
+    finally:
+        pending.unpersist()
+    return run.finish()
+
+
+def _pending(run: Run, wanted: dict[str, str], item: str) -> DataFrame:
+    """Photos to describe, each once, with the names of the descriptors that it lacks."""
+    photos = run.lake.read(PHOTOS).filter(status_is(Status.OK))
+    photos = photos.groupBy("photo_id").agg(F.min(F.struct("collection", "uri")).alias("p"))
+    versions = F.create_map(*(F.lit(part) for pair in wanted.items() for part in pair))
+    current = run.lake.read(DESCRIPTORS).filter(F.col("version") == versions[F.col("descriptor")])
+    have = current.groupBy("photo_id").agg(F.collect_set("descriptor").alias("have"))
+    outcomes = run.lake.read(OUTCOMES).filter((F.col("stage") == "describe") & (F.col("item") == item))
+    settled = outcomes.select("photo_id", F.col("status").alias("settled"))
+    every = F.array(*(F.lit(name) for name in wanted))
+    none = F.array().cast("array<string>")
+    return (
+        photos.join(have, "photo_id", "left")
+        .join(settled, "photo_id", "left")
+        .withColumn("lacks", F.array_except(every, F.coalesce("have", none)))
+        # A photo whose vectors were committed by a run that was killed before its outcomes lacks only those.
+        .filter((F.size("lacks") > 0) | F.col("settled").isNull())
+        .filter(~F.col("settled").eqNullSafe(Status.REJECTED.value))
+        .select("photo_id", "p.collection", "p.uri", "lacks")
+    )
+
+
+def _round(run: Run, photos: DataFrame, wanted: dict[str, str], item: str) -> None:
+    count = photos.count()
+    tasks = photos.repartition(max(1, -(-count // _PHOTOS_A_TASK)), "photo_id")
+    work = partial(_work, settings=run.config.describe)
+    results = run.stamp(tasks.mapInArrow(work, spark_schema(_RESULT))).persist(StorageLevel.DISK_ONLY)
+    try:
+        tally = Tally()
+        tally.add(count, results)
+        tally.check(run.stage)
+        _refuse_wholesale_failure(tally, run.config.describe)
+        run.lake.append(DESCRIPTORS, _vectors(results, wanted))
+        run.lake.merge(OUTCOMES, stage_outcomes(results, run.stage, item))
+        run.tally.rows_in += tally.rows_in
+        run.tally.outcomes += tally.outcomes
+    finally:
+        results.unpersist()
+
+
+def _refuse_wholesale_failure(tally: Tally, settings: DescribeSection) -> None:
+    failed = tally.rows_in - tally.count(Status.OK)
+    if tally.rows_in >= _LEAST_FOR_RATE and failed > settings.max_failure_rate * tally.rows_in:
+        raise StageError(
+            f"describe: {failed} of {tally.rows_in} photos failed, over describe.max_failure_rate "
+            f"{settings.max_failure_rate:g}; nothing of this round was recorded. {tally}"
+        )
+
+
+def _vectors(results: DataFrame, wanted: dict[str, str]) -> DataFrame:
+    """One row a vector."""
+    versions = F.create_map(*(F.lit(part) for pair in wanted.items() for part in pair))
+    words = F.create_map(*(F.lit(part) for name in wanted for part in (name, descriptor(name).preprocessing)))
+    rows = results.select("photo_id", "run_id", F.explode("vectors").alias("v"))
+    return rows.select("photo_id", "run_id", "v.descriptor", "v.vector").withColumns(
+        {"version": versions[F.col("descriptor")], "preprocessing": words[F.col("descriptor")]}
+    )
+
+
+def _work(batches: Iterator[pa.RecordBatch], settings: DescribeSection) -> Iterator[pa.RecordBatch]:
+    """In a Python worker: photos in, results out, ``settings.batch`` at a time."""
+    from im2gps_spark.photos.decode import decode, limit_threads
+
+    limit_threads()
+    descriptors = {name: descriptor(name) for name in settings.descriptors}
+    read = partial(store.read, max_bytes=settings.max_bytes)
+    picture = partial(decode, max_megapixels=settings.max_megapixels)
+    for rows in batches:
+        table = pa.Table.from_batches([rows])
+        for some in table.to_batches(max_chunksize=settings.batch):
+            tasks = [batch.Task(r["photo_id"], r["uri"], tuple(r["lacks"])) for r in some.to_pylist()]
+            results = list(batch.describe(tasks, descriptors, read, picture, settings.batch))
+            yield _to_arrow(results, some.column("collection"))
+
+
+def _to_arrow(results: list[batch.Described], collection: pa.Array) -> pa.RecordBatch:
+    names = [sorted(r.vectors) for r in results]
+    flat = [r.vectors[name] for r, mine in zip(results, names, strict=True) for name in mine]
+    lengths = np.concatenate([[0], np.cumsum([len(v) for v in flat])]).astype(np.int32)
+    numbers = np.concatenate(flat) if flat else np.zeros(0, np.float32)
+    vectors = pa.ListArray.from_arrays(pa.array(lengths), pa.array(numbers, pa.float32()))
+    labels = pa.array([name for mine in names for name in mine], pa.string())
+    each = pa.StructArray.from_arrays([labels, vectors], fields=list(_VECTOR))
+    counts = np.concatenate([[0], np.cumsum([len(mine) for mine in names])]).astype(np.int32)
+    columns = [
+        pa.array([r.photo_id for r in results], pa.int64()),
+        collection,
+        pa.array([r.status.value for r in results], pa.string()),
+        pa.array([r.reason.value if r.reason else None for r in results], pa.string()),
+        pa.array([r.detail for r in results], pa.string()),
+        pa.ListArray.from_arrays(pa.array(counts), each),
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=_RESULT)

@@ -1,0 +1,96 @@
+"""Photos with their vectors: the join that train, build and geolocate start from."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from im2gps_spark.config import Config
+from im2gps_spark.descriptors.protocol import Descriptor
+from im2gps_spark.descriptors.registry import load
+from im2gps_spark.errors import UsageError
+from im2gps_spark.photos.reasons import Reason, Status
+from im2gps_spark.store.lake import Lake
+from im2gps_spark.store.tables import DESCRIPTORS, OUTCOMES, PHOTOS
+
+
+@cache
+def descriptor(name: str) -> Descriptor:
+    """The process' one descriptor of a name."""
+    return load(name)
+
+
+def status_is(status: Status) -> Column:
+    """Rows with a status."""
+    return F.col("status") == status.value
+
+
+def photos_of(lake: Lake, collection: str) -> DataFrame:
+    """The accepted photos of a collection.
+
+    Raises:
+        UsageError: there is none.
+    """
+    photos = lake.read(PHOTOS).filter(status_is(Status.OK))
+    here = photos.filter(F.col("collection") == collection)
+    if here.isEmpty():
+        known = sorted(row["collection"] for row in photos.select("collection").distinct().collect())
+        raise UsageError(
+            f"collection {collection!r} has no accepted photo; there are: {', '.join(known) or 'none at all'}. "
+            f"Run ingest with photos.collection={collection}"
+        )
+    return here
+
+
+def corpus_of(lake: Lake, config: Config) -> DataFrame:
+    """The photos to be indexed: accepted and geotagged."""
+    return photos_of(lake, config.index.collection).filter(F.col("latitude").isNotNull())
+
+
+def with_vectors(lake: Lake, photos: DataFrame, name: str, version: str) -> DataFrame:
+    """Photos with their ``vector`` of a descriptor's version, ``status`` and ``reason``.
+
+    ok with a vector; rejected where describe rejected the photo; else to be retried once it is described.
+
+    Raises:
+        UsageError: none of the photos has a vector of this version.
+    """
+    ours = (F.col("descriptor") == name) & (F.col("version") == version)
+    vectors = lake.read(DESCRIPTORS).filter(ours).select("photo_id", "vector")
+    refused = lake.read(OUTCOMES).filter((F.col("stage") == "describe") & status_is(Status.REJECTED))
+    refused = refused.select("photo_id").distinct().withColumn("refused", F.lit(True))
+    has = F.col("vector").isNotNull()
+    joined = photos.drop("status", "reason").join(vectors, "photo_id", "left").join(refused, "photo_id", "left")
+    rows = (
+        joined.withColumn(
+            "status",
+            F.when(has, Status.OK.value)
+            .when(F.col("refused"), Status.REJECTED.value)
+            .otherwise(Status.RETRY.value),
+        )
+        .withColumn(
+            "reason",
+            F.when(has, F.lit(None).cast("string"))
+            .when(F.col("refused"), Reason.NOT_DESCRIBED.value)
+            .otherwise(Reason.NOT_DESCRIBED_YET.value),
+        )
+        .drop("refused")
+    )
+    if rows.filter(has).isEmpty():
+        found = lake.read(DESCRIPTORS).select("descriptor", "version").distinct().orderBy("descriptor", "version")
+        versions = ", ".join(f"{row['descriptor']} {row['version']}" for row in found.collect())
+        raise UsageError(
+            f"no photo of the collection is described by {name} {version}; there are: {versions or 'none at all'}. "
+            "Run describe"
+        )
+    return rows
+
+
+def stage_outcomes(rows: DataFrame, stage: str, item: str) -> DataFrame:
+    """Rows with a status as rows of ``outcomes``."""
+    detail = rows["detail"] if "detail" in rows.columns else F.lit(None).cast("string")
+    return (
+        rows.withColumn("detail", detail).withColumn("stage", F.lit(stage)).withColumn("item", F.lit(item))
+    )
