@@ -1,9 +1,9 @@
 """EfficientNet-Lite0 as an ONNX graph, from the weights of a PyTorch port.
 
 Tan & Le, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks" (ICML 2019); the Lite
-variants are Google's, for devices: no squeeze-and-excitation, ReLU6 in place of swish. The table of stages,
-the epsilon of the batch norms and TensorFlow's padding are read from the weights' own names and shapes and
-from the reference converter of this project, whose output this one equals to rounding.
+variants are Google's, for devices: no squeeze-and-excitation, ReLU6 in place of swish. Strides, the batch
+norms' epsilon and TensorFlow's way of padding do not show in the weights: they are taken over from the
+converter that this project began with, whose vectors these equal to rounding.
 """
 
 from __future__ import annotations

@@ -44,9 +44,10 @@ class GaborBank:
 
     Attributes:
         size: the pictures' side, pixels.
-        padding: pixels by which a picture is continued symmetrically on all sides before the (periodic)
-        transform. orientations: number of orientations at each scale, finest first. grid: fields along a
-        side.
+        padding: pixels by which a picture is continued symmetrically on all sides, as the transform is
+            periodic.
+        orientations: number of orientations at each scale, finest first.
+        grid: fields along a side.
     """
 
     size: int = 128

@@ -24,7 +24,7 @@ import scipy.fft
 from numpy.typing import NDArray
 
 from im2gps_spark.descriptors.fingerprint import fingerprint
-from im2gps_spark.descriptors.gabor import Floats32, GaborBank
+from im2gps_spark.descriptors.gabor import SCALE_STEP, TOP_FREQUENCY, Floats32, GaborBank
 from im2gps_spark.descriptors.protocol import Pixels, Vectors
 from im2gps_spark.descriptors.resize import stretch
 
@@ -53,7 +53,8 @@ TEXTURE_SHARE = 2.0 / 3.0
 def prefilter(luminance: Floats32) -> Floats32:
     """Whitens a picture and evens out its local contrast.
 
-    The logarithm less its low-pass, divided by the low-pass of its square's root plus a floor.
+    The logarithm less its low-pass, divided by its local deviation (the root of its low-passed square) and a
+    floor. Low-passes are Gaussian and periodic on the continued picture.
 
     Args:
         luminance: (n, n) float32 in 0..255.
@@ -70,8 +71,7 @@ def prefilter(luminance: Floats32) -> Floats32:
 
 
 def _low_pass(image: Floats32) -> Floats32:
-    # scipy's transform rather than a product of matrices: BLAS rounds differently with each number of
-    # threads.
+    # A transform rather than a product of matrices: BLAS rounds differently with each number of threads.
     spectrum = scipy.fft.rfft2(image) * _gaussian(len(image))
     return np.asarray(scipy.fft.irfft2(spectrum, s=image.shape), np.float32)
 
@@ -116,7 +116,7 @@ class Gist:
             revision=REVISION,
             size=SIZE,
             prefilter=[CUTOFF_CYCLES, PREFILTER_PADDING, CONTRAST_FLOOR],
-            bank=[BANK.padding, BANK.orientations, BANK.grid],
+            bank=[BANK.padding, BANK.orientations, BANK.grid, TOP_FREQUENCY, SCALE_STEP],
             weights=[TEXTURE_SPREAD, COLOUR_SPREAD, TEXTURE_SHARE],
         )
 

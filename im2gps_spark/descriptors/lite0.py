@@ -60,8 +60,8 @@ def model_bytes(weights: Path | None = None) -> bytes:
         weights: the file to convert; by default the installed one.
 
     Raises:
-        ValueError: its checksum is not that of the file this descriptor is defined by. Nothing of it was
-        read then. FileNotFoundError: there is none.
+        ValueError: its checksum is not that of the file this descriptor is defined by; it is not parsed then.
+        FileNotFoundError: there is none.
     """
     path = weights or weights_path()
     data = path.read_bytes()
@@ -105,12 +105,13 @@ def _session(threads: int, process: int) -> InferenceSession:
 class Lite0:
     """The descriptor ``lite0``: 1280 numbers of unit length; squared distance is 2 - 2 cos.
 
-    A vector depends on its picture only, bit by bit, on one kind of processor: the network always runs on
-    batches of one size, with zeros for pictures where one is not full. On a CPU that size is 1. Larger ones
-    came out the same to the last bit when tried, and slower, for the maps of one picture stay in the cache.
+    On one kind of processor and with one release of onnxruntime a vector depends on its picture only, bit by
+    bit: the network always runs on batches of one size, with zeros for pictures where one is not full. On a
+    CPU that size is 1. Larger ones came out the same to the last bit when tried, and slower: the maps of one
+    picture stay in the cache. Elsewhere expect differences of 1e-6.
 
     Attributes:
-        threads: of onnxruntime; the numbers do not depend on it.
+        threads: of onnxruntime, for one picture; the numbers did not depend on it when tried.
     """
 
     threads: int = 1

@@ -96,9 +96,8 @@ def _as_array(name: object, item: object, arrays: Mapping[str, NDArray]) -> NDAr
     extents = (item.offset, *item.shape, *item.strides, math.prod(item.shape))
     if not all(0 <= extent <= len(numbers) for extent in extents):
         raise ValueError(f"the tensor {name!r} is larger than its storage")
-    places = np.asarray(
-        item.offset
-    )  # in the storage: strides need not be C's, TensorFlow's kernels are transposed
+    # Strides need not be those of C: kernels that come from TensorFlow are transposed views.
+    places = np.asarray(item.offset)
     for size, stride in zip(item.shape, item.strides, strict=True):
         places = np.add.outer(places, stride * np.arange(size))
     if places.size and places.max() >= len(numbers):
@@ -108,12 +107,14 @@ def _as_array(name: object, item: object, arrays: Mapping[str, NDArray]) -> NDAr
 
 def _read_pickle(stream: io.BytesIO) -> Any:
     machine = _Machine()
-    for opcode, argument, _ in pickletools.genops(stream):
-        try:
-            machine.step(opcode.name, argument)
-        except (IndexError, KeyError, TypeError) as error:
-            raise ValueError(f"the pickle is malformed at {opcode.name}: {error!r}") from error
-    return machine.pop()
+    name = ""
+    try:
+        for opcode, argument, _ in pickletools.genops(stream):
+            name = opcode.name
+            machine.step(name, argument)
+        return machine.pop()
+    except (IndexError, KeyError, TypeError) as error:  # of the stack, the memo, and what can't be hashed
+        raise ValueError(f"the pickle is malformed at {name}: {error!r}") from error
 
 
 class _Machine:

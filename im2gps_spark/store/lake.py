@@ -26,7 +26,7 @@ class Lake:
         self._ensure(table)
         return self.spark.table(table.path)
 
-    def merge(self, table: Table, rows: DataFrame) -> None:
+    def merge(self, table: Table, rows: DataFrame, whole: DataFrame | None = None) -> None:
         """Puts rows in: new keys are added, changed rows rewritten, equal ones left as they are.
 
         A row that differs in its provenance alone counts as equal. Two source rows of one key make Iceberg refuse
@@ -35,6 +35,7 @@ class Lake:
         Args:
             table: where to.
             rows: with the table's columns by name; read more than once, so persist what is dear or not repeatable.
+            whole: values of some key columns for which ``rows`` is all there is: other rows of theirs go.
         """
         self._ensure(table)
         compared = [c for c in table.column_names if c not in table.key + table.provenance]
@@ -45,9 +46,20 @@ class Lake:
 
         same_row = reduce(and_, (pair(c) for c in table.key))
         changed = ~reduce(and_, (pair(c) for c in compared), F.lit(True))
-        source = rows.select(*table.column_names).alias("s")
-        merge = source.mergeInto(table.path, same_row)
-        merge.whenMatched(changed).updateAll().whenNotMatched().insertAll().merge()
+        columns = {c: F.col(f"s.{c}") for c in table.column_names}
+        source = rows.select(*table.column_names).withColumn("gone", F.lit(False))
+        if whole is not None:
+            source = source.unionByName(self._gone(table, rows, whole))
+        gone = F.col("s.gone")
+        merge = source.alias("s").mergeInto(table.path, same_row)
+        merge = merge.whenMatched(gone).delete().whenMatched(changed).update(columns)
+        merge.whenNotMatched(~gone).insert(columns).merge()
+
+    def _gone(self, table: Table, rows: DataFrame, whole: DataFrame) -> DataFrame:
+        """Rows of the table that the incoming ones leave no place for."""
+        there = self.read(table).join(whole.distinct(), whole.columns, "left_semi")
+        left = there.join(rows.select(*table.key), list(table.key), "left_anti")
+        return left.select(*table.column_names).withColumn("gone", F.lit(True))
 
     def append(self, table: Table, rows: DataFrame) -> None:
         """Adds rows whose keys the caller knows to be new."""
