@@ -104,9 +104,9 @@ class IndexSection(Section):
     descriptor: str = "lite0"
     """The descriptor that photos are compared by."""
     shards: int = Field(0, ge=0, le=4096)
-    training_sample: int = Field(250_000, ge=1)
+    training_sample: int = Field(100_000, ge=1)
     """Most descriptors that training looks at, chosen by a hash of the photo's id."""
-    dimension: int = Field(256, ge=1, le=4096)
+    dimension: int = Field(128, ge=1, le=4096)
     """Most principal components kept."""
     lists: int = Field(0, ge=0)
     """Inverted lists."""

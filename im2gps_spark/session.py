@@ -109,3 +109,13 @@ def _start(config: Config, name: str) -> SparkSession:
             f"or with --packages {ICEBERG} --conf spark.sql.extensions={_EXTENSIONS}"
         )
     return made
+
+
+def prepare() -> None:
+    """Starts a session once, so that its Java libraries are there before anyone waits for them."""
+    with session(Config(), "set-up"):
+        pass
+
+
+if __name__ == "__main__":
+    prepare()

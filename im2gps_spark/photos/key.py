@@ -34,7 +34,7 @@ class PhotoKey:
     def __post_init__(self) -> None:
         if not self._parts:
             raise ValueError(f"must hold a field such as {{photo_id}}; the fields are {', '.join(FIELDS)}")
-        if ".." in self.template.split("/") or self.template.startswith("/"):
+        if ".." in self._shortest.split("/") or self.template.startswith("/"):
             raise ValueError("must be a path below photos.root, without '..' and without a leading '/'")
 
     @cached_property
@@ -44,10 +44,19 @@ class PhotoKey:
             match = _FIELD.match(inner)
             if match is None or match[1] not in FIELDS:
                 raise ValueError(f"{{{inner}}} is none of the fields {', '.join(FIELDS)}, nor a slice like {{hash:0:3}}")
-            parts.append((match[1], int(match[2] or 0), int(match[3]) if match[3] else None))
+            begin, end = int(match[2] or 0), int(match[3]) if match[3] else None
+            if end is not None and end <= begin:
+                raise ValueError(f"{{{inner}}} takes nothing; a slice is like {{hash:0:3}}, from 0 on and without its end")
+            parts.append((match[1], begin, end))
         if "{" in _PART.sub("", self.template) or "}" in _PART.sub("", self.template):
             raise ValueError("has a brace without its partner")
         return parts
+
+    @property
+    def _shortest(self) -> str:
+        """The template where each slice that may lie beyond the end of its field does: dots on both sides meet."""
+        starts = iter(begin for _, begin, _ in self._parts)
+        return _PART.sub(lambda _: "" if next(starts) else "x", self.template)
 
     @property
     def fields(self) -> set[str]:

@@ -51,6 +51,9 @@ class Reason(StrEnum):
     # The answer.
     NOT_DESCRIBED = "not_described", "the photo could not be described, see its outcome there"
     NOT_DESCRIBED_YET = "not_described_yet", "no descriptor of the index's version yet: run describe"
+    # The judgement.
+    UNKNOWN_PHOTO = "unknown_photo", "the truth is of a photo that the collection does not have"
+    NO_POSTERIOR = "no_posterior", "the photo has no answer to hold against its true place yet: run geolocate"
 
 
 class Rejected(Exception):  # noqa: N818 - an outcome, not a fault of the program

@@ -91,24 +91,26 @@ def kernel_sum(points: Floats, places: Floats, weights: Floats, profile: Profile
         weights: (m,).
 
     Returns:
-        (n,) float64; each sum is taken in the order of the places.
+        (n,) float64.
     """
     table, steps = profile.table
-    return np.asarray(_sum(points, places, weights, table, steps))
+    x, y, z = np.ascontiguousarray(places.T)
+    return np.asarray(_sum(points, x, y, z, np.asarray(weights, np.float64), table, steps))
 
 
-@numba.njit(cache=_ON_DISK, nogil=True)
-def _sum(points, places, weights, table, steps):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+# The places' coordinates lie apart, and sums may be reordered, so that the loop runs in vector registers: twice as
+# fast. The order is the compiler's, the same at every call.
+@numba.njit(cache=_ON_DISK, nogil=True, fastmath=True)
+def _sum(points, px, py, pz, weights, table, steps):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
     out = np.empty(len(points))
     for i in range(len(points)):
         x, y, z = points[i, 0], points[i, 1], points[i, 2]
         total = 0.0
-        for j in range(len(places)):
-            dx, dy, dz = x - places[j, 0], y - places[j, 1], z - places[j, 2]
+        for j in range(len(px)):
+            dx, dy, dz = x - px[j], y - py[j], z - pz[j]
             at = min(np.sqrt(dx * dx + dy * dy + dz * dz), 2.0) * steps
-            low = int(at)
-            part = at - low
-            total += weights[j] * (table[low] + part * (table[low + 1] - table[low]))
+            low = np.int32(at)
+            total += weights[j] * (table[low] + (at - low) * (table[low + 1] - table[low]))
         out[i] = total
     return out
 

@@ -11,37 +11,54 @@ from scipy.sparse.csgraph import connected_components
 from im2gps_spark.grid import MAX_ORDER, Ints, MultiOrderMap, area_km2, first_point, neighbours
 from im2gps_spark.sphere import Floats, distance_km
 
-
-def by_density(law: MultiOrderMap) -> Ints:
-    """Positions of the cells from the densest down; ties in the order of the curve."""
-    return np.argsort(-law.density, kind="stable")
+_SAME = 1e-12
 
 
-def hpd_area_km2(law: MultiOrderMap, levels: Floats) -> Floats:
-    """Areas of the smallest regions that hold given masses, km^2.
+class Ranking:
+    """The cells of a law from the densest down: what every highest-density region is read from.
+
+    Cells that share a density to rounding are one step: the law is flat there, so none of them comes first.
 
     Args:
         law: a map of mass 1, uniform within cells.
-        levels: (n,) masses in [0, 1]; the last cell is taken in the part that is needed.
     """
-    rank = by_density(law)
-    mass = np.concatenate([[0.0], np.cumsum(law.mass[rank])])
-    area = np.concatenate([[0.0], np.cumsum(law.area_sr[rank])])
-    return area_km2(np.interp(levels, mass / mass[-1], area))
+
+    def __init__(self, law: MultiOrderMap) -> None:
+        self.law = law
+        self.cells = np.argsort(-law.density, kind="stable")
+        """(n,) positions in the law; ties in the order of the curve."""
+        self._density = law.density[self.cells]
+        self._mass = np.concatenate([[0.0], np.cumsum(law.mass[self.cells])])
+        self._area = np.concatenate([[0.0], np.cumsum(law.area_sr[self.cells])])
+
+    def area_km2(self, levels: Floats) -> Floats:
+        """Areas of the smallest regions that hold given masses in [0, 1], km^2; the last cell in the part needed."""
+        return area_km2(np.interp(levels, self._mass / self._mass[-1], self._area))
+
+    def level(self, points: Floats) -> Floats:
+        """(n,) masses of all that is denser than each point (n, 3): uniform on (0, 1) for truths of a calibrated law.
+
+        Of the step that the point is in, half is counted: it is as likely in the first of it as in the last.
+        """
+        here = self.law.density[self.law.find(points)]
+        first = np.searchsorted(-self._density, -here * (1.0 + _SAME))
+        last = np.searchsorted(-self._density, -here * (1.0 - _SAME))
+        return np.asarray((self._mass[first] + self._mass[last]) / 2.0)
+
+    def densest(self, level: float) -> Ints:
+        """Positions, sorted, of the cells of the region that holds at least a mass."""
+        enough = int(np.searchsorted(self._mass[1:], level * self._mass[-1] * (1.0 - _SAME))) + 1
+        return np.sort(self.cells[:enough])
+
+
+def hpd_area_km2(law: MultiOrderMap, levels: Floats) -> Floats:
+    """Areas of a law's highest-density regions, see ``Ranking.area_km2``."""
+    return Ranking(law).area_km2(levels)
 
 
 def hpd_level(law: MultiOrderMap, points: Floats) -> Floats:
-    """(n,) mass of all that is at least as dense as each point's cell: uniform on (0, 1) for truths of a calibrated law.
-
-    A cell's own mass, and that of all cells with its density, counts half: the density is flat there, so a point
-    is as likely in the first of it as in the last.
-    """
-    density = np.sort(law.density)[::-1]
-    above = np.concatenate([[0.0], np.cumsum(law.mass[by_density(law)])])
-    here = law.density[law.find(points)]
-    first = np.searchsorted(-density, -here, side="left")
-    last = np.searchsorted(-density, -here, side="right")
-    return np.asarray((above[first] + above[last]) / 2.0)
+    """Highest-density levels of points under a law, see ``Ranking.level``."""
+    return Ranking(law).level(points)
 
 
 @dataclass(frozen=True)
@@ -61,15 +78,14 @@ class Part:
     radius_km: float
 
 
-def connected_parts(law: MultiOrderMap, level: float = 0.8, most: int = 10) -> list[Part]:
+def connected_parts(ranking: Ranking, level: float = 0.8, most: int = 10) -> list[Part]:
     """The parts of the ``level`` highest-density region, heaviest first, ``most`` of them.
 
     Parts, not basins of modes: a part is where the photo may be on the ground, its bounds are the region's own, and
     it needs no second width to say when two peaks are one.
     """
-    rank = by_density(law)
-    enough = int(np.searchsorted(np.cumsum(law.mass[rank]), level * law.mass.sum() * (1 - 1e-12))) + 1
-    inside = np.sort(rank[:enough])
+    law = ranking.law
+    inside = ranking.densest(level)
     labels = _components(law, inside)
     mass = np.bincount(labels, weights=law.mass[inside])
     parts = []

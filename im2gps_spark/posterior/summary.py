@@ -12,7 +12,7 @@ from im2gps_spark.grid import MultiOrderMap, cell_centres, resolve
 from im2gps_spark.posterior.gazetteer import Gazetteer, Name
 from im2gps_spark.posterior.kernels import climb
 from im2gps_spark.posterior.refine import Density, refine
-from im2gps_spark.posterior.region import Part, connected_parts, hpd_area_km2, pooled
+from im2gps_spark.posterior.region import Part, Ranking, connected_parts, pooled
 from im2gps_spark.sphere import UNIFORM_ENTROPY, Floats, coordinates, distance_km, geodesic_median
 
 H3_RESOLUTION = 5
@@ -68,8 +68,9 @@ def summarise(density: Density, tolerance: float) -> Summary:
     """The map of a density and all that follows from it."""
     relative = refine(density, tolerance).check()
     law = resolve(relative, density.prior)
-    area50, area90 = hpd_area_km2(law, np.array([0.5, 0.9]))
-    parts = connected_parts(law)
+    ranking = Ranking(law)
+    area50, area90 = ranking.area_km2(np.array([0.5, 0.9]))
+    parts = connected_parts(ranking)
     return Summary(
         map=relative,
         mode=find_mode(density, law),
