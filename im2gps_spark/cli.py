@@ -78,7 +78,9 @@ def _start_logging() -> None:
 
 def _run_stage(name: str, options: argparse.Namespace) -> None:
     settings = config.load(options.config, options.set)
-    from im2gps_spark.session import session  # Spark takes a second to import: not before the options are right
+    from im2gps_spark.session import (
+        session,  # Spark takes a second to import: not before the options are right
+    )
 
     with session(settings, name) as spark:
         stage(name)(spark, settings)

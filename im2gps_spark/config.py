@@ -72,7 +72,7 @@ class IngestSection(Section):
 class DescribeSection(Section):
     """How pictures become vectors."""
 
-    descriptors: Strings = ["lite0", "gist"]
+    descriptors: Strings = ["gist", "lite0"]
     """What is computed for each photo, from one decoded picture."""
     max_megapixels: float = Field(100.0, gt=0)
     """Larger pictures are refused by their header, before they are decoded."""
@@ -223,26 +223,34 @@ def _override(values: dict[str, Any], text: str) -> str | None:
     path = name.strip().split(".")
     if not equals or len(path) < 2 or not all(path):
         return f"--set {text!r}: must be section.key=value"
+    kind = _type_of(path)
+    if get_origin(kind) is dict and len(path) > 2:  # its keys have dots of their own, as Spark's do
+        path[2:] = [".".join(path[2:])]
     section = values.setdefault(path[0], {})
     for part in path[1:-1]:
         section = section.setdefault(part, {}) if isinstance(section, dict) else None
     if not isinstance(section, dict):
         return f"--set {text!r}: {path[0]} is not a section"
-    section[path[-1]] = raw if _is_text(path, raw) else _toml_value(raw)
+    section[path[-1]] = raw if _is_text(kind, path, raw) else _toml_value(raw)
     return None
 
 
-def _is_text(path: list[str], raw: str) -> bool:
-    """Whether the key takes text as it stands, so that a collection may be called 2012 or a folder a#b."""
+def _type_of(path: list[str]) -> object:
+    """The type of ``section.key``, None if there is no such key."""
     section = Config.model_fields.get(path[0])
     kind = section.annotation if section else None
-    if not (isinstance(kind, type) and issubclass(kind, Section)) or raw[:1] in ('"', "'", "["):
-        return False
+    if not (isinstance(kind, type) and issubclass(kind, Section)):
+        return None
     field = kind.model_fields.get(path[1])
-    if field is None:
+    return field.annotation if field else None
+
+
+def _is_text(kind: object, path: list[str], raw: str) -> bool:
+    """Whether the value is text as it stands, so that a collection may be called 2012 or a folder a#b."""
+    if raw[:1] in ('"', "'", "["):
         return False
-    accepted = field.annotation
-    return accepted is str or get_origin(accepted) in (dict, Literal) or get_args(accepted) == (str,)
+    in_dict = get_origin(kind) is dict and len(path) > 2
+    return kind is str or in_dict or get_origin(kind) is Literal or get_args(kind) == (str,)
 
 
 def _toml_value(raw: str) -> object:

@@ -50,7 +50,7 @@ def _run(as_corpus: Config, as_uploads: Config) -> None:
     with session(as_corpus, "demo") as spark:
         stage("ingest")(spark, as_corpus)
         stage("ingest")(spark, as_uploads)
-        for name in ("describe", "train", "build", "geolocate", "evaluate", "atlas"):
+        for name in ("describe", "train", "build", "calibrate", "geolocate", "evaluate", "atlas"):
             stage(name)(spark, as_corpus)
     log.info("demo: a query to try (im2gps-spark[duckdb]; make shell-duckdb):\n%s", query(as_corpus))
 

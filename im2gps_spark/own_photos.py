@@ -90,7 +90,9 @@ def hold_out(metadata: str, folder: Path) -> HeldOut:
                     known.add(row["photo_id"])
                     rows.writerow([row["photo_id"], row["latitude"], row["longitude"], row["owner_id"]])
     made = HeldOut(
-        folder / "split" / "corpus.tsv", folder / "split" / "uploads.tsv", (len(known), sum(owners.values()), len(owners))
+        folder / "split" / "corpus.tsv",
+        folder / "split" / "uploads.tsv",
+        (len(known), sum(owners.values()), len(owners)),
     )
     write_whole(made.corpus, corpus.getvalue())
     write_whole(made.uploads, uploads.getvalue())

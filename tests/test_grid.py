@@ -61,9 +61,7 @@ def test_children_are_the_quarters_of_their_cell_on_the_curve(order):
     index = np.random.default_rng(order).integers(0, 12 * 4**order, 20)
     quarter = 4 ** (MAX_ORDER - order - 1)
     for child in range(4):
-        assert np.array_equal(
-            first_point(order + 1, 4 * index + child), first_point(order, index) + child * quarter
-        )
+        assert np.array_equal(first_point(order + 1, 4 * index + child), first_point(order, index) + child * quarter)
 
 
 @EVERY_ORDER

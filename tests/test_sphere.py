@@ -140,8 +140,8 @@ def test_distances_broadcast():
 
 
 def test_constants():
-    assert UNIFORM_ENTROPY == pytest.approx(2.5310242, abs=1e-7)
-    assert SPHERE_AREA_KM2 == pytest.approx(510_064_472, rel=1e-8)
+    assert pytest.approx(2.5310242, abs=1e-7) == UNIFORM_ENTROPY
+    assert pytest.approx(510_064_472, rel=1e-8) == SPHERE_AREA_KM2
     widths = np.array([25.0, 100.0, 200.0, 500.0])
     assert concentration(widths) == pytest.approx(np.array([64_943, 4_059, 1_014.7, 162.4]), rel=3e-4)
 

@@ -51,9 +51,7 @@ def oklab(srgb: NDArray) -> Floats:
 def _srgb(lab: Floats) -> Floats:
     linear = ((lab @ np.linalg.inv(_TO_LAB).T) ** 3) @ np.linalg.inv(_TO_LMS).T
     linear = np.clip(linear, 0.0, 1.0)
-    return np.asarray(
-        255.0 * np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
-    )
+    return np.asarray(255.0 * np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055))
 
 
 @lru_cache(maxsize=1)

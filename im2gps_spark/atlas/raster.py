@@ -97,9 +97,7 @@ class Raster:
         return held, np.asarray(row[held] * self.width + column[held])
 
 
-def build(
-    width: int, height: int, scale: float, side: int, forward: Projection, inverse: Projection
-) -> Raster:
+def build(width: int, height: int, scale: float, side: int, forward: Projection, inverse: Projection) -> Raster:
     """A raster centred on the plane's origin.
 
     Args:

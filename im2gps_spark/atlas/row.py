@@ -83,9 +83,7 @@ def _against_truth(entry: Entry) -> str:
     inside = f"inside the {half if level < 0.5 else most} region"
     where = inside if entry.held else f"outside the {most} region"
     kind = "held" if entry.held else "missed"
-    return (
-        f'<span class="{kind}">The photo was taken {words.kilometres(error)} from the mode, {where}.</span>'
-    )
+    return f'<span class="{kind}">The photo was taken {words.kilometres(error)} from the mode, {where}.</span>'
 
 
 def _warning(entry: Entry) -> str:
@@ -170,9 +168,7 @@ def _facts(entry: Entry) -> str:
         note = "least expected distance" if off is None else f"{words.kilometres(off)} off"
         facts.insert(1, ("Median", words.coordinates(*entry.median), note))
     if entry.truth is not None and entry.error_km is not None:
-        facts.insert(
-            0, ("Taken at", words.coordinates(*entry.truth), f"mode {words.kilometres(entry.error_km)} off")
-        )
+        facts.insert(0, ("Taken at", words.coordinates(*entry.truth), f"mode {words.kilometres(entry.error_km)} off"))
     items = "".join(f"<div><dt>{n}</dt><dd>{v}<small>{note}</small></dd></div>" for n, v, note in facts)
     return f'<dl class="facts">{items}</dl>'
 

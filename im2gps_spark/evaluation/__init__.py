@@ -1,0 +1,1 @@
+"""Judging answers: proper scores, calibration, accuracy."""

@@ -30,7 +30,9 @@ def read_truth(path: str) -> list[Truth]:
             rows = csv.DictReader(file)
             missing = {"photo_id", "latitude", "longitude"} - set(rows.fieldnames or ())
             if missing:
-                raise UsageError(f"truth {path}: lacks the column{'s' * (len(missing) > 1)} {', '.join(sorted(missing))}")
+                raise UsageError(
+                    f"truth {path}: lacks the column{'s' * (len(missing) > 1)} {', '.join(sorted(missing))}"
+                )
             return [_row(path, number, row) for number, row in enumerate(rows, start=2)]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UsageError(f"truth {path}: can't be read ({error})") from error
@@ -38,9 +40,7 @@ def read_truth(path: str) -> list[Truth]:
 
 def _row(path: str, line: int, row: dict[str, str]) -> Truth:
     try:
-        truth = Truth(
-            int(row["photo_id"]), float(row["latitude"]), float(row["longitude"]), row.get("owner_id") or ""
-        )
+        truth = Truth(int(row["photo_id"]), float(row["latitude"]), float(row["longitude"]), row.get("owner_id") or "")
     except (TypeError, ValueError) as error:
         raise UsageError(f"truth {path}, line {line}: {error}") from error
     if not (abs(truth.latitude) <= 90 and abs(truth.longitude) <= 180):

@@ -1,0 +1,1 @@
+"""The sharded IVF-PQ index in plain FAISS files."""

@@ -37,7 +37,7 @@ def _bisect(
     rank = lists[np.argsort(offset @ axis, kind="stable")]
     # Empty lists weigh a little, so that a corpus without rows in half of them is still divided.
     weight = np.cumsum(rows[rank] + 1e-6)
-    cut = int(np.searchsorted(weight, weight[-1] * left / shards)) + 1
+    cut = int(np.argmin(np.abs(weight - weight[-1] * left / shards))) + 1
     cut = min(max(cut, left), len(rank) - (shards - left))
     _bisect(centroids, rows, rank[:cut], first, left, shard)
     _bisect(centroids, rows, rank[cut:], first + left, shards - left, shard)

@@ -15,7 +15,10 @@ from im2gps_spark.errors import StageError, UsageError
 from im2gps_spark.index.manifest import TRAINED, Manifest
 from im2gps_spark.index.plan import Plan
 from im2gps_spark.index.training import Trained
+from im2gps_spark.posterior.calibration import Calibration
 from im2gps_spark.store.files import sha256, write_whole
+
+_CALIBRATION = "calibration.json"
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,24 @@ class Library:
     def use(self, version: str) -> None:
         """Takes a version into use, in one step."""
         write_whole(self.root / "CURRENT", version.encode())
+
+    def put_calibration(self, version: str, calibration: Calibration) -> None:
+        """Keeps the calibration of an index version beside its files."""
+        write_whole(self.version_folder(version) / _CALIBRATION, calibration.to_json().encode())
+
+    def calibration(self, version: str) -> Calibration | None:
+        """The calibration of an index version; None before it was made.
+
+        Raises:
+            StageError: the file can't be read.
+        """
+        path = self.version_folder(version) / _CALIBRATION
+        if not path.exists():
+            return None
+        try:
+            return Calibration.from_json(path.read_text("utf-8"))
+        except (OSError, ValueError, TypeError) as error:
+            raise StageError(f"{path} can't be read ({error}); run calibrate again") from error
 
     def _in_use(self, pointer: str, stage: str) -> str:
         try:

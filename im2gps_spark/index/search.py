@@ -80,9 +80,7 @@ class Index:
         exact = rotated.astype(np.float64)
         mean = exact @ self._mean
         spread = np.sqrt(np.maximum(np.einsum("ij,jk,ik->i", exact, self._covariance, exact), 0.0))
-        return [
-            Routed(rotated[i], lists[i], near[i], float(mean[i]), float(spread[i])) for i in range(len(rotated))
-        ]
+        return [Routed(rotated[i], lists[i], near[i], float(mean[i]), float(spread[i])) for i in range(len(rotated))]
 
     def shards_of(self, lists: NDArray[np.int64]) -> list[int]:
         """The shards, ascending, that hold some lists."""

@@ -163,14 +163,14 @@ class Shard:
             near: (n, p) squared distances to their centroids.
             most: candidates for each query.
         """
-        local = np.searchsorted(self.lists, lists)
-        local = np.minimum(local, len(self.lists) - 1)
+        local = np.minimum(np.searchsorted(self.lists, lists), len(self.lists) - 1)
         mine = self.lists[local] == lists
-        keys = np.ascontiguousarray(np.where(mine, local, -1), np.int64)
+        # FAISS reads rows as wide as the lists that the index has at most: ours come first, the others are cut off.
+        first = np.argsort(~mine, axis=1, kind="stable")[:, : max(1, int(mine.sum(axis=1).max(initial=0)))]
+        keys = np.ascontiguousarray(np.take_along_axis(np.where(mine, local, -1), first, axis=1), np.int64)
+        near = np.ascontiguousarray(np.take_along_axis(near, first, axis=1), np.float32)
         self.index.nprobe = keys.shape[1]
-        _, found = self.index.search_preassigned(
-            np.ascontiguousarray(queries), most, keys, np.ascontiguousarray(near, np.float32)
-        )
+        _, found = self.index.search_preassigned(np.ascontiguousarray(queries), most, keys, near)
         return np.asarray(found)
 
     def exact(self, query: NDArray[np.float32], ids: NDArray[np.int64], k: int) -> Candidates:

@@ -61,9 +61,7 @@ class Trained:
         lists = np.ascontiguousarray(lists, np.int64)
         codes = np.zeros((len(vectors), self.ivf.code_size), np.uint8)
         if len(vectors):
-            self.ivf.encode_vectors(
-                len(vectors), faiss.swig_ptr(vectors), faiss.swig_ptr(lists), faiss.swig_ptr(codes)
-            )
+            self.ivf.encode_vectors(len(vectors), faiss.swig_ptr(vectors), faiss.swig_ptr(lists), faiss.swig_ptr(codes))
         return codes
 
     def to_bytes(self) -> bytes:

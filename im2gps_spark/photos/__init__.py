@@ -1,0 +1,1 @@
+"""Photos before they are pixels and vectors: metadata, keys, reasons, safe decoding."""

@@ -43,10 +43,14 @@ class PhotoKey:
         for inner in _PART.findall(self.template):
             match = _FIELD.match(inner)
             if match is None or match[1] not in FIELDS:
-                raise ValueError(f"{{{inner}}} is none of the fields {', '.join(FIELDS)}, nor a slice like {{hash:0:3}}")
+                raise ValueError(
+                    f"{{{inner}}} is none of the fields {', '.join(FIELDS)}, nor a slice like {{hash:0:3}}"
+                )
             begin, end = int(match[2] or 0), int(match[3]) if match[3] else None
             if end is not None and end <= begin:
-                raise ValueError(f"{{{inner}}} takes nothing; a slice is like {{hash:0:3}}, from 0 on and without its end")
+                raise ValueError(
+                    f"{{{inner}}} takes nothing; a slice is like {{hash:0:3}}, from 0 on and without its end"
+                )
             parts.append((match[1], begin, end))
         if "{" in _PART.sub("", self.template) or "}" in _PART.sub("", self.template):
             raise ValueError("has a brace without its partner")

@@ -120,7 +120,7 @@ def parse(lines: Sequence[bytes], positions: Sequence[int], source: str, rules: 
     take = pa.array(back, mask=back < 0)
     columns = {name: column.take(take) for name, column in rows.items()}
     unsplit = pa.array(np.where(encoded, Reason.WRONG_COLUMN_COUNT.value, Reason.BAD_ENCODING.value))
-    counted = pa.array([f"{n + 1} columns" for n in tabs], pa.string())
+    counted = pa.array([f"{n + 1} columns" if e else None for n, e in zip(tabs, encoded, strict=True)], pa.string())
     columns["reason"] = pc.if_else(pa.array(known), columns["reason"], unsplit)
     columns["detail"] = pc.if_else(pa.array(known), columns["detail"], counted)
     columns["status"] = pc.if_else(pc.is_null(columns["reason"]), Status.OK.value, Status.REJECTED.value)
@@ -230,7 +230,9 @@ def _civil_time(text: pa.Array) -> pa.Array:
     cut = pc.if_else(shaped, pc.utf8_slice_codeunits(text, 0, 19), pa.scalar(None, pa.string()))
     stamp = pc.strptime(cut, "%Y-%m-%d %H:%M:%S", "us", error_is_null=True)
     year_one = pa.scalar(-62135596800000000, pa.int64()).cast(pa.timestamp("us"))
-    known = pc.greater_equal(stamp, year_one)
+    # The 30th of February is read as the 1st of March.
+    same_day = pc.equal(pc.day(stamp), pc.utf8_slice_codeunits(cut, 8, 10).cast(pa.int64()))
+    known = pc.and_(pc.greater_equal(stamp, year_one), same_day)
     return pc.if_else(known, stamp, pa.scalar(None, pa.timestamp("us"))).cast(pa.timestamp("us", "UTC"))
 
 
@@ -250,4 +252,6 @@ def _plain(text: pa.Array) -> pa.Array:
 
 def _tags(text: pa.Array) -> pa.Array:
     """Split before they are decoded: an encoded comma belongs to its tag."""
-    return pa.array([[unquote_plus(t) for t in tags.split(",") if t] for tags in text.to_pylist()], pa.list_(pa.string()))
+    return pa.array(
+        [[unquote_plus(t) for t in tags.split(",") if t] for tags in text.to_pylist()], pa.list_(pa.string())
+    )

@@ -1,0 +1,1 @@
+"""From weighted neighbours to a distribution on the sphere and its summary."""

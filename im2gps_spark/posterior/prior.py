@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from im2gps_spark.grid import MultiOrderMap
-from im2gps_spark.posterior.kernels import Profile
+from im2gps_spark.posterior.kernels import Profile, kernel_sum
 from im2gps_spark.posterior.refine import Density, refine
 from im2gps_spark.sphere import Floats
 
@@ -18,6 +18,19 @@ TOLERANCE = 0.10
 
 PLACE_ORDER = 12
 """Places are pooled into cells of this order (1.6 km) first: their number no longer follows the corpus'."""
+
+
+_PROFILE = Profile.of(WIDTHS_KM, SHARES)
+
+
+def kernels_at(points: Floats, places: Floats, weights: Floats) -> Floats:
+    """(n,) weighted sums of the prior's kernels at points (n, 3): not divided by the weights."""
+    return kernel_sum(points, places, weights, _PROFILE)
+
+
+def mixed(kernels: float) -> float:
+    """The prior's density per steradian where its kernels, of weight 1 together, come to a value."""
+    return (1.0 - UNIFORM_SHARE) * kernels + UNIFORM_SHARE / (4.0 * np.pi)
 
 
 def prior_map(places: Floats, weights: Floats, tolerance: float = TOLERANCE) -> MultiOrderMap:
@@ -40,6 +53,5 @@ def prior_map(places: Floats, weights: Floats, tolerance: float = TOLERANCE) -> 
     total = float(np.sum(weights))
     if not (np.all(np.isfinite(weights)) and np.all(np.asarray(weights) >= 0) and total > 0):
         raise ValueError("the weights of a prior must be finite, not negative, and not all zero")
-    profile = Profile.of(WIDTHS_KM, SHARES)
-    density = Density(places, weights / total, profile, uniform, 1.0 - UNIFORM_SHARE, 0.0, UNIFORM_SHARE)
+    density = Density(places, weights / total, _PROFILE, uniform, 1.0 - UNIFORM_SHARE, 0.0, UNIFORM_SHARE)
     return refine(density, tolerance)

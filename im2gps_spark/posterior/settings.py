@@ -10,8 +10,11 @@ class PosteriorSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    sharpness: float = Field(0.8, ge=0, le=50)
-    """A neighbour's log weight per standard deviation of similarity."""
+    sharpness: list[float] = [0.4, 0.8, 1.6, 3.2, 6.4]
+    """A neighbour's log weight per standard deviation of similarity: several, for some corpora recognise places and
+    others only kinds of them."""
+    sharpness_shares: list[float] = [0.2, 0.8, 0.0, 0.0, 0.0]
+    """Share of each sharpness in a neighbour's weight; scaled to sum to 1."""
     owner_damping: float = Field(0.5, ge=0, le=1)
     """A photo's vote is divided by (photos of its owner in the corpus) to this power."""
     widths_km: list[float] = [25.0, 50.0, 100.0, 200.0, 400.0, 800.0]
@@ -22,17 +25,25 @@ class PosteriorSettings(BaseModel):
     """Share of the corpus' prior in the density."""
     uniform_share: float = Field(0.005, gt=0, le=1)
     """Share of the uniform law, so that the density is positive everywhere."""
+    calibrated: bool = True
+    """Whether the shares that ``calibrate`` found for the index in use take the place of those given here."""
     tolerance: float = Field(0.05, gt=0, lt=1)
     """Total variation at which refinement of a photo's map stops."""
 
     @model_validator(mode="after")
     def _shares_fit(self) -> PosteriorSettings:
-        if not self.widths_km or len(self.widths_km) != len(self.width_shares):
-            raise ValueError("widths_km and width_shares must be of one length, and not empty")
+        for name, values, shares in (
+            ("width_shares", self.widths_km, self.width_shares),
+            ("sharpness_shares", self.sharpness, self.sharpness_shares),
+        ):
+            if not values or len(values) != len(shares):
+                raise ValueError(f"{name} must have one share for each value, and not be empty")
+            if min(shares) < 0 or sum(shares) <= 0:
+                raise ValueError(f"{name} must not be negative, and not all zero")
+        if min(self.sharpness) < 0 or max(self.sharpness) > 50:
+            raise ValueError("sharpness must lie between 0 and 50")
         if min(self.widths_km) < 1.0 or max(self.widths_km) > 10_000:
             raise ValueError("widths_km must lie between 1 and 10,000 km")
-        if min(self.width_shares) < 0 or sum(self.width_shares) <= 0:
-            raise ValueError("width_shares must not be negative, and not all zero")
         if self.prior_share + self.uniform_share > 1:
             raise ValueError("prior_share and uniform_share must not exceed 1 together")
         return self

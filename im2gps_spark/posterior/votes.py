@@ -26,20 +26,25 @@ def standard_similarity(distance: Floats, mean: float, spread: float) -> Floats:
 
 
 def vote_weights(score: Floats, owner_photos: Floats, settings: PosteriorSettings) -> Floats:
-    """(k,) weights that sum to 1: exp(sharpness x score), damped by the owner's number of photos.
+    """(k,) weights that sum to 1: a mixture of exp(sharpness x score), damped by the owner's number of photos.
 
     The score is a sum of experts'; retrieval's standardised similarity is the one so far.
     """
-    if len(score) == 0:
-        return np.zeros(0)
-    log_weight = settings.sharpness * score - settings.owner_damping * np.log(np.maximum(owner_photos, 1.0))
-    weight = np.exp(log_weight - log_weight.max())
-    return np.asarray(weight / weight.sum())
+    shares = np.array(settings.sharpness_shares) / np.sum(settings.sharpness_shares)
+    return np.asarray(shares @ weights_by_sharpness(score, owner_photos, settings))
 
 
-def density_of(
-    candidates: Candidates, weights: Floats, settings: PosteriorSettings, prior: MultiOrderMap
-) -> Density:
+def weights_by_sharpness(score: Floats, owner_photos: Floats, settings: PosteriorSettings) -> Floats:
+    """(sharpnesses, k) weights, each row of which sums to 1."""
+    log_weight = np.outer(settings.sharpness, score)
+    log_weight -= settings.owner_damping * np.log(np.maximum(owner_photos, 1.0))
+    if log_weight.shape[1] == 0:
+        return log_weight
+    weight = np.exp(log_weight - log_weight.max(axis=1, keepdims=True))
+    return np.asarray(weight / weight.sum(axis=1, keepdims=True))
+
+
+def density_of(candidates: Candidates, weights: Floats, settings: PosteriorSettings, prior: MultiOrderMap) -> Density:
     """The photo's density: its neighbours' kernels, the prior and the uniform law in their shares.
 
     Without neighbours the prior takes their share.

@@ -64,9 +64,7 @@ def expose(view: Pixels, exposure: Exposure, rng: np.random.Generator) -> Pixels
 
 def jpeg(pixels: Pixels, quality: int) -> bytes:
     """The file's bytes of an RGB picture (height, width, 3)."""
-    _, encoded = cv2.imencode(
-        ".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality]
-    )
+    _, encoded = cv2.imencode(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
     return encoded.tobytes()
 
 

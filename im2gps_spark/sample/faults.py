@@ -55,9 +55,7 @@ def _with_tab(fields: list[str]) -> list[str]:
     return [*fields[:8], "", *fields[8:]]
 
 
-_ERROR_PAGE = (
-    b"<!DOCTYPE html><html><head><title>404</title></head><body>This photo is no longer here.</body></html>\n"
-)
+_ERROR_PAGE = b"<!DOCTYPE html><html><head><title>404</title></head><body>This photo is no longer here.</body></html>\n"
 
 REPEAT = Fault("the id of an earlier line", Reason.DUPLICATE_ID, corpus=4, uploads=2)
 """The one fault that is not a photo's own: its line says again what a good photo's said, and has no file."""

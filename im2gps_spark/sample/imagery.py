@@ -121,16 +121,12 @@ class BlueMarble:
             height = max(self.pixels.shape[0] >> level, 8)
             reduced = self.pixels
             if height != reduced.shape[0]:
-                reduced = np.asarray(
-                    cv2.resize(reduced, (2 * height, height), interpolation=cv2.INTER_AREA), np.uint8
-                )
+                reduced = np.asarray(cv2.resize(reduced, (2 * height, height), interpolation=cv2.INTER_AREA), np.uint8)
             self._levels[level] = _with_margin(_of_even_resolution(reduced))
         return self._levels[level]
 
 
-def _plane(
-    latitude: float, longitude: float, step_km: float, size: tuple[int, int], heading: float
-) -> _Positions:
+def _plane(latitude: float, longitude: float, step_km: float, size: tuple[int, int], heading: float) -> _Positions:
     """Points (3, height, width) float32, one a pixel, of the plane that touches the unit sphere."""
     centre = unit_vectors(latitude, longitude)
     phi, lam, turn = np.radians([latitude, longitude, heading])

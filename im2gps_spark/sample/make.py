@@ -108,15 +108,11 @@ def _finished(folder: Path, parameters: Parameters) -> SampleFacts | None:
     mark = json.loads((folder / _MARK).read_text("utf-8"))
     wanted = {"format": FORMAT, **asdict(parameters)}
     if mark["parameters"] != wanted:
-        raise ValueError(
-            f"{folder} holds another sample ({mark['parameters']}, not {wanted}): name another folder"
-        )
+        raise ValueError(f"{folder} holds another sample ({mark['parameters']}, not {wanted}): name another folder")
     return SampleFacts.from_json(mark["facts"])
 
 
-def _write_pictures(
-    images: Path, earth: BlueMarble, seed: int, entries: Sequence[Entry], tell: Progress
-) -> None:
+def _write_pictures(images: Path, earth: BlueMarble, seed: int, entries: Sequence[Entry], tell: Progress) -> None:
     began = told = time.monotonic()
     for done, entry in enumerate(entries, 1):
         photo = entry.photo
@@ -156,9 +152,7 @@ def _write_tables(draft: Path, plan: Plan) -> None:
         table.writerow(["photo_id", "latitude", "longitude", "owner_id"])
         for photo in plan.uploads.good:
             place = photo.place
-            table.writerow(
-                [photo.photo_id, f"{place.latitude:.6f}", f"{place.longitude:.6f}", photo.owner.owner_id]
-            )
+            table.writerow([photo.photo_id, f"{place.latitude:.6f}", f"{place.longitude:.6f}", photo.owner.owner_id])
 
 
 def _lines(entries: Sequence[Entry], *, old: bool, geotag: bool) -> bytes:

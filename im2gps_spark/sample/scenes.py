@@ -86,9 +86,7 @@ class PhotoLaw:
         self._popularity = popularity / popularity[-1]
         self._ids: set[int] = set()
 
-    def draw(
-        self, count: int, owners: Sequence[Owner], *, edges: bool, night: datetime | None = None
-    ) -> list[Photo]:
+    def draw(self, count: int, owners: Sequence[Owner], *, edges: bool, night: datetime | None = None) -> list[Photo]:
         """Photos by these owners: each takes one before any takes a second, as far as ``count`` goes.
 
         Args:
@@ -104,9 +102,7 @@ class PhotoLaw:
         at_edge = min(max(count // EDGE_EVERY, len(EDGES)), count // 6) if edges else 0
         order = rng.permutation(count).tolist()
         return [
-            self._photo(
-                number, owners[by[i]], self._scene(owners[by[i]], number if number < at_edge else None), night
-            )
+            self._photo(number, owners[by[i]], self._scene(owners[by[i]], number if number < at_edge else None), night)
             for number, i in enumerate(order)
         ]
 
@@ -120,9 +116,7 @@ class PhotoLaw:
         if kind < LANDMARK_SHARE:
             landmark = self.landmarks[int(np.searchsorted(self._popularity, rng.random()))]
             place = beside(landmark.place, rng.uniform(0.0, LANDMARK_RADIUS_KM), rng.uniform(0.0, 360.0))
-            side_km = float(
-                np.clip(landmark.side_km * np.exp(rng.normal(0.0, 0.25)), NARROWEST_KM, WIDEST_KM)
-            )
+            side_km = float(np.clip(landmark.side_km * np.exp(rng.normal(0.0, 0.25)), NARROWEST_KM, WIDEST_KM))
             return _Scene(place, side_km, any_date(rng))
         if kind < LANDMARK_SHARE + ANYWHERE_SHARE:
             return _Scene(anywhere(rng), side_km, any_date(rng))

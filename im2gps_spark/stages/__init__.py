@@ -17,6 +17,7 @@ STAGES = {
     "describe": "photos into descriptors",
     "train": "a sample of descriptors into the quantizers of an index",
     "build": "the corpus' descriptors into the index's shards, and the prior map",
+    "calibrate": "held-out owners of the corpus into the shares of the density",
     "geolocate": "a collection's photos into posteriors",
     "evaluate": "posteriors against true places",
     "atlas": "posteriors into a page of maps",

@@ -74,7 +74,7 @@ def build(spark: SparkSession, config: Config) -> Tally:
     try:
         run.tally.add(rows.count(), rows)
         run.check()
-        corpus = _with_owners(rows.filter(status_is(Status.OK)))
+        corpus = with_owners(rows.filter(status_is(Status.OK)))
         name = name_of(training.name, _fingerprint(corpus), config.index.collection, FORMAT, _prior_rule(config))
         if library.has(name):
             run.say(f"index {name} is there, whole")
@@ -102,8 +102,8 @@ def _prior_rule(config: Config) -> list[float]:
     return [prior.TOLERANCE, prior.UNIFORM_SHARE, *prior.WIDTHS_KM, *prior.SHARES, config.geolocate.owner_damping]
 
 
-def _with_owners(corpus: DataFrame) -> DataFrame:
-    """The corpus with a hash of each owner and the number of the owner's photos."""
+def with_owners(corpus: DataFrame) -> DataFrame:
+    """The corpus' photos, places and vectors with a hash of each ``owner`` and the number of ``owner_photos``."""
     counts = corpus.groupBy("owner_id").agg(F.count("*").cast("float").alias("owner_photos"))
     rows = corpus.join(counts, "owner_id").withColumn("owner", F.xxhash64("owner_id"))
     return rows.select("photo_id", "latitude", "longitude", "owner", "owner_photos", "vector")
@@ -129,7 +129,9 @@ def _write_index(run: Run, corpus: DataFrame, folder: Path, training: Training, 
     shard_of_list = group(trained.centroids, sizes, count)
 
     numbers = [(i, int(s)) for i, s in enumerate(shard_of_list)]
-    placed = encoded.join(F.broadcast(corpus.sparkSession.createDataFrame(numbers, "list bigint, shard bigint")), "list")
+    placed = encoded.join(
+        F.broadcast(corpus.sparkSession.createDataFrame(numbers, "list bigint, shard bigint")), "list"
+    )
     ordered = placed.repartition(count, "shard").sortWithinPartitions("shard", "photo_id")
     write = partial(_write_shards, folder=str(folder), data=broadcast, shard_of_list=shard_of_list)
     written = {row["shard"]: row for row in ordered.mapInArrow(write, spark_schema(_WRITTEN)).collect()}
@@ -256,25 +258,33 @@ def _moments(total: np.ndarray, products: np.ndarray, rows: int) -> bytes:
 
 def _write_prior(run: Run, corpus: DataFrame, name: str) -> None:
     """The prior map, from votes pooled by place; owners damped like neighbours are."""
-    spark = corpus.sparkSession
-    damping = run.config.geolocate.owner_damping
-    vote = F.round(F.pow("owner_photos", F.lit(-damping)) * _VOTE_UNITS).cast("bigint")
-    places = corpus.select("latitude", "longitude", vote.alias("vote"))
-    schema = pa.schema([("cell", pa.int64()), ("vote", pa.int64())])
-    pools = places.mapInArrow(_pool, spark_schema(schema)).groupBy("cell").agg(F.sum("vote").alias("vote"))
-    table = pools.toArrow().sort_by("cell")
+    table = pooled_places(corpus, run.config.geolocate.owner_damping).toArrow().sort_by("cell")
     centres = cell_centres(prior.PLACE_ORDER, table.column("cell").to_numpy())
     made = prior.prior_map(centres, table.column("vote").to_numpy().astype(np.float64)).check()
     run.say(f"prior of {len(centres)} places in {len(made.cells)} cells")
     version = pa.array([name] * len(made.cells), pa.string())
     columns = pa.table({"index_version": version, "cell": made.cells, "mass": made.mass})
-    run.lake.replace(PRIORS, f"index_version = '{name}'", spark.createDataFrame(columns))
+    run.lake.replace(PRIORS, f"index_version = '{name}'", corpus.sparkSession.createDataFrame(columns))
+
+
+def pooled_places(corpus: DataFrame, damping: float, *, by_owner: bool = False) -> DataFrame:
+    """Votes by cell of ``prior.PLACE_ORDER`` (and by owner): cell, vote in fixed point.
+
+    Args:
+        corpus: as ``with_owners`` gives it.
+        damping: power of the owner's number of photos that a vote is divided by.
+    """
+    vote = F.round(F.pow("owner_photos", F.lit(-damping)) * _VOTE_UNITS).cast("bigint")
+    keys = ["owner"] if by_owner else []
+    places = corpus.select("latitude", "longitude", vote.alias("vote"), *keys)
+    fields = [("cell", pa.int64()), ("vote", pa.int64()), *((key, pa.int64()) for key in keys)]
+    pools = places.mapInArrow(_pool, spark_schema(pa.schema(fields)))
+    return pools.groupBy("cell", *keys).agg(F.sum("vote").alias("vote"))
 
 
 def _pool(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     for batch in batches:
         where = (batch.column(n).to_numpy(zero_copy_only=False) for n in ("latitude", "longitude"))
-        cells = cells_from_coordinates(prior.PLACE_ORDER, *where)
-        yield pa.RecordBatch.from_arrays([pa.array(cells), batch.column("vote")], names=["cell", "vote"])
-
-
+        cells = pa.array(cells_from_coordinates(prior.PLACE_ORDER, *where))
+        rest = [name for name in batch.schema.names if name not in ("latitude", "longitude")]
+        yield pa.RecordBatch.from_arrays([cells, *(batch.column(n) for n in rest)], names=["cell", *rest])

@@ -66,9 +66,7 @@ def with_vectors(lake: Lake, photos: DataFrame, name: str, version: str) -> Data
     rows = (
         joined.withColumn(
             "status",
-            F.when(has, Status.OK.value)
-            .when(F.col("refused"), Status.REJECTED.value)
-            .otherwise(Status.RETRY.value),
+            F.when(has, Status.OK.value).when(F.col("refused"), Status.REJECTED.value).otherwise(Status.RETRY.value),
         )
         .withColumn(
             "reason",
@@ -91,6 +89,4 @@ def with_vectors(lake: Lake, photos: DataFrame, name: str, version: str) -> Data
 def stage_outcomes(rows: DataFrame, stage: str, item: str) -> DataFrame:
     """Rows with a status as rows of ``outcomes``."""
     detail = rows["detail"] if "detail" in rows.columns else F.lit(None).cast("string")
-    return (
-        rows.withColumn("detail", detail).withColumn("stage", F.lit(stage)).withColumn("item", F.lit(item))
-    )
+    return rows.withColumn("detail", detail).withColumn("stage", F.lit(stage)).withColumn("item", F.lit(item))

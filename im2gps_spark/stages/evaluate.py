@@ -56,7 +56,9 @@ def evaluate(spark: SparkSession, config: Config) -> Tally:
         ready = rows.filter(status_is(Status.OK))
         versions = sorted(row["index_version"] for row in ready.select("index_version").distinct().collect())
         if not versions:
-            raise UsageError("evaluate: no answer's true place is known; set evaluate.truth, or geolocate geotagged photos")
+            raise UsageError(
+                "evaluate: no answer's true place is known; set evaluate.truth, or geolocate geotagged photos"
+            )
         priors = {version: read_prior(run.lake, version) for version in versions}
         run.say(f"{run.tally.count(Status.OK)} answers by index {', '.join(versions)} against their true places")
         shared = spark.sparkContext.broadcast({v: (p.cells, p.mass) for v, p in priors.items()})
@@ -171,7 +173,19 @@ def report(engine: str, made: list[Row]) -> list[str]:
 
 def _write(run: Run, made: list[Row], version: str, night: dt.date) -> None:
     rows = [
-        (run.id, engine, stratum, f.metric, f.value, f.low, f.high, f.n, version, run.config.geolocate.collection, night)
+        (
+            run.id,
+            engine,
+            stratum,
+            f.metric,
+            f.value,
+            f.low,
+            f.high,
+            f.n,
+            version,
+            run.config.geolocate.collection,
+            night,
+        )
         for engine, stratum, f in made
     ]
     run.lake.merge(EVALUATIONS, run.lake.rows(EVALUATIONS, rows))

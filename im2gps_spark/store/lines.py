@@ -6,6 +6,7 @@ import bz2
 import gzip
 import lzma
 import os
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from io import BufferedReader
@@ -46,23 +47,33 @@ def splits(paths: list[str], split_bytes: int = SPLIT_BYTES) -> list[Split]:
     """How files are read side by side.
 
     Args:
-        paths: files, or folders whose files are taken in the order of their names, hidden ones left out.
+        paths: files, or folders whose files are taken in the order of their names; what is hidden, by a dot or an
+            underscore, is left out.
         split_bytes: length of the ranges that plain files are cut into.
 
     Raises:
-        UsageError: nothing is named, or something named is not there, or can't be opened.
+        UsageError: nothing is named, or something named is not there, is empty, or can't be opened.
     """
-    if not paths:
+    if not all(paths) or not paths:
         raise UsageError("photos.metadata is not set: name the files with the photos' metadata")
     found: list[Split] = []
     for name in paths:
         path = Path(name.removeprefix("file://"))
         if not path.exists():
             raise UsageError(f"photos.metadata: there is no file or folder {name}")
-        inside = sorted(p for p in path.rglob("*") if p.is_file() and not p.name.startswith((".", "_")))
-        for file in inside if path.is_dir() else [path]:
+        files = _files_in(path) if path.is_dir() else [path]
+        if not files:
+            raise UsageError(f"photos.metadata: there is no file in the folder {name}")
+        for file in files:
             found += _splits_of(file, split_bytes)
     return found
+
+
+def _files_in(folder: Path) -> list[Path]:
+    def hidden(path: Path) -> bool:
+        return any(part.startswith((".", "_")) for part in path.relative_to(folder).parts)
+
+    return sorted(p for p in folder.rglob("*") if p.is_file() and not hidden(p))
 
 
 def _splits_of(file: Path, split_bytes: int) -> list[Split]:
@@ -93,7 +104,7 @@ def read(split: Split) -> Iterator[Lines]:
             opener = _decompressor(raw)
             stream = opener(raw) if opener else raw
             yield from _read(cast(IO[bytes], stream), split)
-    except (OSError, EOFError, lzma.LZMAError) as error:
+    except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:
         raise StageError(f"metadata {split.path}: can't be read to its end ({error}); is the file whole?") from error
 
 
@@ -107,6 +118,9 @@ def _read(stream: IO[bytes], split: Split) -> Iterator[Lines]:
     rest = b""
     while end < 0 or at < end:
         chunk = stream.read(_CHUNK)
+        # The file's beginning tells; further on a zero byte is the fault of its line, not of the file.
+        if at + len(rest) == 0 and b"\0" in chunk[:4096]:
+            raise StageError(f"metadata {split.path}: is not text; give YFCC100M's tab-separated lines")
         whole, newline, tail = (rest + chunk).rpartition(b"\n")
         if not chunk:
             if rest:
@@ -115,8 +129,6 @@ def _read(stream: IO[bytes], split: Split) -> Iterator[Lines]:
         rest = tail
         if not newline:
             continue
-        if b"\0" in whole[:4096]:
-            raise StageError(f"metadata {split.path}: is not text; give YFCC100M's tab-separated lines")
         lines, positions = [], []
         for line in whole.split(b"\n"):
             if 0 <= end <= at:

@@ -150,9 +150,7 @@ ESCAPES = st.sampled_from([".", "..", "../", "/", "/etc", "a/../..", "..\n", "\0
     st.fixed_dictionaries({name: st.just(value) | ESCAPES for name, value in PHOTO.items()}),
 )
 def test_no_metadata_and_no_template_lead_out_of_the_root(parts, literals, values):
-    template = literals[0] + "".join(
-        written(p) + between for p, between in zip(parts, literals[1:], strict=False)
-    )
+    template = literals[0] + "".join(written(p) + between for p, between in zip(parts, literals[1:], strict=False))
     try:
         key = PhotoKey(template)
     except ValueError:

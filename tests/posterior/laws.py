@@ -59,9 +59,7 @@ def nothing(prior: MultiOrderMap | None = None, uniform_share: float = 0.005) ->
     """No neighbours: the prior, and a share of the uniform law."""
     prior = MultiOrderMap.uniform() if prior is None else prior
     empty = np.zeros((0, 3))
-    return Density(
-        empty, np.zeros(0), Profile.of([25.0], [1.0]), prior, 0.0, 1.0 - uniform_share, uniform_share
-    )
+    return Density(empty, np.zeros(0), Profile.of([25.0], [1.0]), prior, 0.0, 1.0 - uniform_share, uniform_share)
 
 
 def anywhere(n: int, rng: np.random.Generator) -> Floats:

@@ -1,0 +1,120 @@
+"""calibrate: corpus photos of held-out owners -> the shares of the density, kept with the index version."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+import numpy as np
+import pyarrow as pa
+from pyspark import StorageLevel
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from im2gps_spark.config import Config, GeolocateSection
+from im2gps_spark.grid import cell_centres
+from im2gps_spark.index.library import Library
+from im2gps_spark.neighbours import merge
+from im2gps_spark.photos.reasons import Status
+from im2gps_spark.posterior import prior
+from im2gps_spark.posterior.calibration import Evidence
+from im2gps_spark.posterior.calibration import calibrate as find_shares
+from im2gps_spark.posterior.votes import standard_similarity, weights_by_sharpness
+from im2gps_spark.sphere import concentration, unit_vectors, vmf_density
+from im2gps_spark.stages.arrow import spark_schema
+from im2gps_spark.stages.build import pooled_places, with_owners
+from im2gps_spark.stages.described import corpus_of, stage_outcomes, status_is, with_vectors
+from im2gps_spark.stages.geolocate import same_descriptor
+from im2gps_spark.stages.run import Run, Tally
+from im2gps_spark.stages.search import by_photo, find_neighbours
+from im2gps_spark.store.tables import OUTCOMES
+
+_PHOTOS = 2000
+_SALT = "calibrate"
+
+_EVIDENCE = pa.schema([("photo_id", pa.int64()), ("kernels", pa.list_(pa.float64()))])
+
+
+def calibrate(spark: SparkSession, config: Config) -> Tally:
+    """Fits the density's shares for the index version in use on a sample of its own photos.
+
+    Each is located as if unknown: without its owner's photos among the neighbours or in the prior.
+
+    Raises:
+        UsageError: no index, or one made with another descriptor.
+    """
+    run = Run(spark, config, "calibrate")
+    library = Library(config.index.root)
+    manifest = library.current()
+    same_descriptor(manifest, config)
+    settings = config.geolocate.model_copy(update={"exclude_same_owner": True})
+
+    rows = with_vectors(run.lake, corpus_of(run.lake, config), manifest.descriptor, manifest.descriptor_version)
+    corpus = rows.filter(status_is(Status.OK)).persist(StorageLevel.DISK_ONLY)
+    sample = corpus.orderBy(F.xxhash64("photo_id", F.lit(_SALT)), "photo_id").limit(_PHOTOS)
+    sample = sample.persist(StorageLevel.DISK_ONLY)
+    try:
+        run.tally.add(sample.count(), sample)
+        run.check()
+        run.say(f"{run.tally.rows_in} photos of index {manifest.index_version}, each without its owner")
+        folder = str(library.version_folder(manifest.index_version))
+        found = find_neighbours(sample, run.tally.rows_in, manifest, folder, settings)
+        truth = sample.select("photo_id", "latitude", "longitude")
+        places = {r["photo_id"]: (r["latitude"], r["longitude"]) for r in truth.collect()}
+        shared = spark.sparkContext.broadcast(places)
+        work = partial(_evidence, settings=settings, places=shared)
+        kernels = found.mapInArrow(work, spark_schema(_EVIDENCE)).toArrow().sort_by("photo_id")
+        made = find_shares(_with_prior(corpus, sample, kernels, settings), config.geolocate)
+        run.say(made.describe())
+        library.put_calibration(manifest.index_version, made)
+        run.lake.merge(OUTCOMES, run.stamp(stage_outcomes(sample, run.stage, manifest.index_version)))
+    finally:
+        sample.unpersist()
+        corpus.unpersist()
+    return run.finish()
+
+
+def _evidence(
+    batches: Iterator[pa.RecordBatch], settings: GeolocateSection, places: object
+) -> Iterator[pa.RecordBatch]:
+    """In a Python worker: the kernels' densities at each photo's true place, by sharpness and width."""
+    kappa = concentration(np.array(settings.widths_km))
+    for photo, parts, mean, spread in by_photo(batches):
+        near = merge(parts, settings.k)
+        weights = weights_by_sharpness(standard_similarity(near.distance, mean, spread), near.owner_photos, settings)
+        truth = unit_vectors(*places.value[photo])  # type: ignore[attr-defined]
+        offset = unit_vectors(near.latitude, near.longitude).reshape(-1, 3) - truth
+        chord = np.einsum("ij,ij->i", offset, offset)
+        kernels = weights @ vmf_density(chord[:, None], kappa)
+        yield pa.RecordBatch.from_pylist([{"photo_id": photo, "kernels": kernels.ravel().tolist()}], schema=_EVIDENCE)
+
+
+def _with_prior(corpus: DataFrame, sample: DataFrame, kernels: pa.Table, settings: GeolocateSection) -> Evidence:
+    """The evidence with the prior at each true place, its owner's photos taken out."""
+    damping = settings.owner_damping
+    owned = with_owners(corpus)
+    photos = sample.select("photo_id", "latitude", "longitude", F.xxhash64("owner_id").alias("owner"))
+    table = photos.toArrow().sort_by("photo_id")
+    truth = unit_vectors(table.column("latitude").to_numpy(), table.column("longitude").to_numpy())
+    owner = table.column("owner").to_numpy()
+
+    pools = pooled_places(owned, damping).toArrow().sort_by("cell")
+    centres = cell_centres(prior.PLACE_ORDER, pools.column("cell").to_numpy())
+    votes = pools.column("vote").to_numpy().astype(np.float64)
+    theirs = owned.join(photos.select("owner").distinct(), "owner", "left_semi")
+    own = (
+        pooled_places(theirs, damping, by_owner=True).toArrow().sort_by([("owner", "ascending"), ("cell", "ascending")])
+    )
+    own_centres = cell_centres(prior.PLACE_ORDER, own.column("cell").to_numpy())
+    own_votes, own_owner = own.column("vote").to_numpy().astype(np.float64), own.column("owner").to_numpy()
+
+    density = np.empty(len(truth))
+    whole = prior.kernels_at(truth, centres, votes)
+    for i, who in enumerate(owner):
+        mine = slice(np.searchsorted(own_owner, who, side="left"), np.searchsorted(own_owner, who, side="right"))
+        rest = whole[i] - prior.kernels_at(truth[i : i + 1], own_centres[mine], own_votes[mine])[0]
+        left = max(float(votes.sum() - own_votes[mine].sum()), 1.0)
+        density[i] = prior.mixed(max(rest, 0.0) / left)
+    shape = (len(truth), len(settings.sharpness), len(settings.widths_km))
+    flat = kernels.column("kernels").combine_chunks().flatten().to_numpy()
+    return Evidence(flat.reshape(shape), density, owner)
