@@ -111,6 +111,13 @@ def _run_demo(options: argparse.Namespace) -> None:
     demo(Path(options.folder), options.photos, options.metadata, options.set)
 
 
+def _run_query(options: argparse.Namespace) -> None:
+    settings = config.load(options.config, options.set)
+    from im2gps_spark.analyst import query
+
+    print(query(settings.tables.warehouse, options.sql), end="")
+
+
 def _stage_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", metavar="FILE", help="TOML file (conf/local.toml shows every key)")
     _common_options(parser)
@@ -144,6 +151,11 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--metadata", metavar="FILE", help="their metadata in YFCC100M's format")
     _common_options(demo)
     demo.set_defaults(run=_run_demo)
+
+    query = commands.add_parser("query", help="SQL on the tables, without Spark (needs the extra duckdb)")
+    query.add_argument("sql", metavar="SQL", help="every table is there under its name: photos, posteriors, ...")
+    _stage_options(query)
+    query.set_defaults(run=_run_query)
 
     model = commands.add_parser("model", help="write the default learned descriptor as an ONNX file")
     model.add_argument("file", metavar="OUT.onnx")

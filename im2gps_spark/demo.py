@@ -41,18 +41,20 @@ def demo(folder: Path, photos: str | None, metadata: str | None, overrides: list
     )
     _run(as_corpus, as_uploads)
     log.info("demo: open %s", folder / "atlas" / "index.html")
+    from im2gps_spark.stages.atlas import QUERY
+
+    log.info('demo: a query to try:\n\n  .venv/bin/im2gps query --config %s "\n%s"\n', file, QUERY)
 
 
 def _run(as_corpus: Config, as_uploads: Config) -> None:
     from im2gps_spark.session import session
-    from im2gps_spark.stages.atlas import query
 
     with session(as_corpus, "demo") as spark:
         stage("ingest")(spark, as_corpus)
         stage("ingest")(spark, as_uploads)
         for name in ("describe", "train", "build", "calibrate", "geolocate", "evaluate", "atlas"):
             stage(name)(spark, as_corpus)
-    log.info("demo: a query to try (im2gps-spark[duckdb]; make shell-duckdb):\n%s", query(as_corpus))
+
 
 
 def _sample(folder: Path) -> tuple[str, list[str], str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 
 import faiss
 import numpy as np
@@ -41,12 +42,19 @@ class Trained:
 
     def rotate(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
         """Descriptors (n, input dimension) to unit vectors (n, dimension) of the index's space."""
-        if len(vectors) == 0:
-            return np.zeros((0, self.ivf.d), np.float32)
-        rotated = np.ascontiguousarray(vectors, np.float32)
-        for i in range(self.index.chain.size()):
-            rotated = faiss.downcast_VectorTransform(self.index.chain.at(i)).apply(rotated)
-        return np.asarray(rotated)
+        # FAISS sums in float32, in an order that changes with n: a vector's last bits, and an index's bytes, would
+        # follow from the batches that photos come in. Sums in float64 round to one float32 in any order.
+        matrix, offset = self._linear
+        exact = np.asarray(vectors, np.float64) @ matrix.T + offset
+        length = np.linalg.norm(exact, axis=1, keepdims=True)
+        return np.asarray(exact / np.where(length > 0, length, 1.0), np.float32)
+
+    @cached_property
+    def _linear(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Matrix (dimension, input dimension) and offset of the rotation."""
+        rotation = faiss.downcast_VectorTransform(self.index.chain.at(0))
+        matrix = faiss.vector_to_array(rotation.A).reshape(rotation.d_out, rotation.d_in)
+        return matrix.astype(np.float64), faiss.vector_to_array(rotation.b).astype(np.float64)
 
     def assign(self, rotated: NDArray[np.float32], lists: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """Squared distances and numbers of the nearest lists, each (n, lists), nearest first."""

@@ -11,6 +11,9 @@ from im2gps_spark.posterior.refine import Density
 from im2gps_spark.posterior.settings import PosteriorSettings
 from im2gps_spark.sphere import Floats, unit_vectors
 
+_UNHEARD = 0.001
+"""Share of the votes that is not worth a kernel each; far below the map's tolerance."""
+
 
 def standard_similarity(distance: Floats, mean: float, spread: float) -> Floats:
     """Similarity (cosine) in standard deviations above the query's mean over the corpus.
@@ -44,15 +47,20 @@ def weights_by_sharpness(score: Floats, owner_photos: Floats, settings: Posterio
     return np.asarray(weight / weight.sum(axis=1, keepdims=True))
 
 
-def density_of(candidates: Candidates, weights: Floats, settings: PosteriorSettings, prior: MultiOrderMap) -> Density:
+def density_of(
+    candidates: Candidates, weights: Floats, settings: PosteriorSettings, prior: MultiOrderMap
+) -> Density:
     """The photo's density: its neighbours' kernels, the prior and the uniform law in their shares.
 
-    Without neighbours the prior takes their share.
+    Without neighbours the prior takes their share. The lightest neighbours, a thousandth of the votes together, are
+    left out: where votes are sharp they are nearly all, and each costs as much as a heavy one.
     """
     kernel_share = 1.0 - settings.prior_share - settings.uniform_share if len(candidates) else 0.0
+    rank = np.argsort(-weights, kind="stable")
+    heard = np.sort(rank[: int(np.searchsorted(np.cumsum(weights[rank]), 1.0 - _UNHEARD)) + 1])
     return Density(
-        places=unit_vectors(candidates.latitude, candidates.longitude).reshape(-1, 3),
-        weights=weights,
+        places=unit_vectors(candidates.latitude[heard], candidates.longitude[heard]).reshape(-1, 3),
+        weights=weights[heard] / weights[heard].sum() if len(heard) else weights,
         profile=Profile.of(settings.widths_km, settings.width_shares),
         prior=prior,
         kernel_share=kernel_share,

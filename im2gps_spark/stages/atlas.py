@@ -21,7 +21,7 @@ from im2gps_spark.stages.geolocate import read_prior
 from im2gps_spark.stages.run import Run, Tally
 from im2gps_spark.store import photos as store
 from im2gps_spark.store.lake import Lake
-from im2gps_spark.store.tables import EVALUATIONS, NEIGHBOURS, OUTCOMES, PHOTOS, POSTERIORS
+from im2gps_spark.store.tables import EVALUATIONS, NEIGHBOURS, OUTCOMES, PHOTOS
 
 _NEIGHBOURS_SHOWN = 8
 _PHOTO_SIDE, _NEIGHBOUR_SIDE = 320, 120
@@ -56,7 +56,7 @@ def atlas(spark: SparkSession, config: Config) -> Tally:
         title=f"Where were the photos of {config.geolocate.collection} taken?",
         prior=read_prior(run.lake, version),
         evaluation=_evaluation(run.lake, config, version),
-        query=query(config),
+        query=f'im2gps query --config FILE "\n{QUERY}"',
     )
     path = Path(config.atlas.folder).absolute() / "index.html"
     write_page(path, page)
@@ -72,15 +72,10 @@ def atlas(spark: SparkSession, config: Config) -> Tally:
     return run.finish()
 
 
-def query(config: Config) -> str:
-    """A query for analysts to begin with: it runs in DuckDB as it stands, without Spark."""
-    table = Path(config.tables.warehouse).absolute() / POSTERIORS.path.partition(".")[2].replace(".", "/")
-    return (
-        "-- duckdb, after LOAD iceberg: what the sharpest answers say\n"
-        "SELECT photo_id, round(information_bits, 1) AS bits, round(area50_km2) AS area50_km2,\n"
-        "       regions[1].place AS place, regions[1].country AS country, round(regions[1].mass, 2) AS mass\n"
-        f"FROM iceberg_scan('{table}') ORDER BY information_bits DESC LIMIT 10;"
-    )
+QUERY = """SELECT photo_id, round(information_bits, 1) AS bits, round(area50_km2) AS area50_km2,
+       regions[1].place AS place, regions[1].country AS country, round(regions[1].mass, 2) AS mass
+FROM posteriors ORDER BY information_bits DESC LIMIT 10"""
+"""For analysts to begin with."""
 
 
 def _spread(rows: list[Row], most: int) -> list[int]:

@@ -1,0 +1,109 @@
+"""Small indexes, made as the stage ``build`` makes them, but for Spark."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from im2gps_spark.index.grouping import group
+from im2gps_spark.index.manifest import FORMAT, MOMENTS, TRAINED, Manifest, shard_name
+from im2gps_spark.index.plan import Plan, plan
+from im2gps_spark.index.shard import Rows, arrow_bytes, faiss_bytes
+from im2gps_spark.index.training import Trained, train
+from im2gps_spark.store.files import write_whole
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Photos with their descriptors and owners, in any order."""
+
+    photo_id: NDArray[np.int64]
+    vectors: NDArray[np.float32]
+    owner: NDArray[np.int64]
+
+    def take(self, chosen: NDArray) -> Corpus:
+        return Corpus(self.photo_id[chosen], self.vectors[chosen], self.owner[chosen])
+
+    def __len__(self) -> int:
+        return len(self.photo_id)
+
+
+def draw(n: int, dimension: int = 24, seed: int = 0, *, distinct: int | None = None, owners: int = 10) -> Corpus:
+    """Photos at random; of fewer distinct pictures than photos, some stand for several."""
+    rng = np.random.default_rng(seed)
+    pool = (
+        rng.normal(size=(distinct or n, dimension))
+        + 2 * rng.normal(size=(7, dimension))[rng.integers(0, 7, distinct or n)]
+    )
+    which = rng.permutation(n) if distinct is None else rng.integers(0, distinct, n)
+    ids = rng.choice(np.arange(1, 10 * n + 1), n, replace=False) + 2**53
+    return Corpus(ids, pool[which].astype(np.float32), rng.integers(0, owners, n) - owners // 2)
+
+
+def trained_on(corpus: Corpus, **options: int) -> tuple[Trained, Plan]:
+    sample = corpus.take(np.argsort(corpus.photo_id))
+    made = plan(len(corpus), corpus.vectors.shape[1], **{"sample": len(corpus), "dimension": 16, **options})
+    return train(sample.vectors, made), made
+
+
+def rows_of(trained: Trained, corpus: Corpus) -> Rows:
+    """The photos as an index holds them, in the corpus' order."""
+    rotated = trained.rotate(corpus.vectors)
+    _, lists = trained.assign(rotated, 1)
+    _, owner, photos = np.unique(corpus.owner, return_inverse=True, return_counts=True)
+    return Rows(
+        photo_id=corpus.photo_id,
+        lists=lists[:, 0],
+        codes=trained.encode(rotated, lists[:, 0]),
+        vectors=rotated.astype(np.float16),
+        latitude=corpus.photo_id % 180 - 90.0,
+        longitude=corpus.photo_id % 360 - 180.0,
+        owner=corpus.owner,
+        owner_photos=photos[owner].astype(np.float32),
+    )
+
+
+def chosen(rows: Rows, which: NDArray) -> Rows:
+    return Rows(*(getattr(rows, name)[which] for name in Rows.__dataclass_fields__))
+
+
+def write_version(folder: Path, trained: Trained, made: Plan, corpus: Corpus) -> Manifest:
+    """An index version in a folder."""
+    rows = rows_of(trained, corpus)
+    sizes = np.bincount(rows.lists, minlength=made.lists)
+    shard_of_list = group(trained.centroids, sizes, made.shards)
+    files, count = {}, []
+    for shard in range(made.shards):
+        part = chosen(rows, shard_of_list[rows.lists] == shard).sorted()
+        stem = folder / shard_name(shard)
+        data = {
+            ".faiss": faiss_bytes(trained, np.flatnonzero(shard_of_list == shard), part),
+            ".arrow": arrow_bytes(part),
+        }
+        for suffix, content in data.items():
+            files[stem.name + suffix] = write_whole(stem.with_suffix(suffix), content)
+        count.append(len(part.photo_id))
+    vectors = rows.vectors.astype(np.float64)
+    mean = vectors.mean(axis=0)
+    moments = io.BytesIO()
+    np.savez(moments, mean=mean, covariance=vectors.T @ vectors / len(vectors) - np.outer(mean, mean))
+    files[MOMENTS] = write_whole(folder / MOMENTS, moments.getvalue())
+    files[TRAINED] = write_whole(folder / TRAINED, trained.to_bytes())
+    manifest = Manifest(
+        format=FORMAT,
+        index_version=folder.name,
+        descriptor="gist",
+        descriptor_version="0123456789abcdef",
+        collection="corpus",
+        plan=made.as_dict(),
+        training_sample="sample",
+        shard_of_list=[int(s) for s in shard_of_list],
+        rows=count,
+        files=files,
+    )
+    manifest.write(folder)
+    return manifest

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import faiss
 import numpy as np
 import pytest
@@ -33,7 +35,7 @@ def trained(sample: np.ndarray) -> Trained:
     return train(sample, planned(sample))
 
 
-def lists_of(index: faiss.IndexIVF) -> dict[int, tuple[list[int], np.ndarray]]:
+def lists_of(index: Any) -> dict[int, tuple[list[int], np.ndarray]]:
     """Ids and codes in each of the inverted lists."""
     found = {}
     for number in range(index.nlist):
@@ -42,6 +44,11 @@ def lists_of(index: faiss.IndexIVF) -> dict[int, tuple[list[int], np.ndarray]]:
         codes = faiss.rev_swig_ptr(index.invlists.get_codes(number), size * index.code_size)
         found[number] = ids, codes.reshape(size, -1).copy()
     return found
+
+
+def transforms(trained: Trained) -> list[Any]:
+    chain: Any = trained.index.chain
+    return [chain.at(i) for i in range(chain.size())]
 
 
 # --- any corpus ---
@@ -163,8 +170,8 @@ def test_a_vector_does_not_depend_on_its_company(trained, batch):
 def test_rotation_is_that_of_the_file(trained):
     vectors = clustered(200, seed=8)
     rotated = vectors
-    for i in range(trained.index.chain.size()):
-        rotated = faiss.downcast_VectorTransform(trained.index.chain.at(i)).apply(rotated)
+    for transform in transforms(trained):
+        rotated = faiss.downcast_VectorTransform(transform).apply(rotated)
     assert trained.rotate(vectors) == pytest.approx(rotated, abs=1e-5)
 
 
@@ -174,7 +181,7 @@ def test_components_are_the_principal_ones_evened_out():
     axes = np.linalg.qr(rng.normal(size=(6, 6)))[0]
     vectors = ((rng.normal(size=(4000, 6)) * spread) @ axes.T + 5.0).astype(np.float32)
     trained = train(vectors, planned(vectors, dimension=4))
-    linear = faiss.downcast_VectorTransform(trained.index.chain.at(0))
+    linear: Any = faiss.downcast_VectorTransform(transforms(trained)[0])
     components = linear.apply(vectors)
     assert components.mean(axis=0) == pytest.approx(0.0, abs=1e-3)
     assert components.std(axis=0) == pytest.approx(spread[:4] ** (1 - 2 * training._WHITENING), rel=0.05)
@@ -205,9 +212,9 @@ def test_codes_and_lists_are_those_that_faiss_would_choose(sample, trained):
     rotated = trained.rotate(sample)
     _, which = trained.assign(rotated, 1)
     codes = trained.encode(rotated, which[:, 0])
-    index = Trained.from_bytes(trained.to_bytes()).ivf
-    index.add_with_ids(rotated, np.arange(len(rotated)))
-    for number, (ids, theirs) in lists_of(index).items():
+    filled = Trained.from_bytes(trained.to_bytes())  # named: its parts live as long as it does
+    filled.ivf.add_with_ids(rotated, np.arange(len(rotated)))
+    for number, (ids, theirs) in lists_of(filled.ivf).items():
         assert ids == np.flatnonzero(which[:, 0] == number).tolist()
         assert np.array_equal(codes[ids], theirs)
 
