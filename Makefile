@@ -31,10 +31,10 @@ format: setup  ## rewrites the code in the project's style
 	@$(BIN)/ruff check --fix-only -q . ; $(BIN)/ruff format .
 
 bench: setup  ## all benchmarks, into benchmarks/results; make bench-NAME runs one
-	@for file in benchmarks/bench_*.py; do $(BIN)/python $$file || exit 1; done
+	@for file in benchmarks/bench_*.py; do $(BIN)/python -m benchmarks.$$(basename $$file .py) || exit 1; done
 
 bench-%: setup
-	@$(BIN)/python benchmarks/bench_$*.py
+	@$(BIN)/python -m benchmarks.bench_$*
 
 clean:  ## removes the virtual environment and the demo
 	rm -rf $(VENV) demo

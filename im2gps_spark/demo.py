@@ -56,7 +56,6 @@ def _run(as_corpus: Config, as_uploads: Config) -> None:
             stage(name)(spark, as_corpus)
 
 
-
 def _sample(folder: Path) -> tuple[str, list[str], str, str]:
     try:
         make_sample(folder, progress=lambda line: log.info("sample: %s", line))

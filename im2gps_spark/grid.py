@@ -7,6 +7,7 @@ of that interval, so unions, intersections and look-ups are comparisons of integ
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -118,6 +119,12 @@ class MultiOrderMap:
         nuniq = np.asarray(cells, np.int64)
         rank = np.argsort(first_point(*from_nuniq(nuniq)), kind="stable")
         return cls(nuniq[rank], np.asarray(mass, np.float64)[rank])
+
+    @classmethod
+    def from_rows(cls, rows: Iterable[Mapping[str, float]]) -> MultiOrderMap:
+        """A map from rows of ``cell`` and ``mass``, as the column ``posteriors.map`` holds them."""
+        pairs = [(row["cell"], row["mass"]) for row in rows]
+        return cls(np.array([cell for cell, _ in pairs], np.int64), np.array([mass for _, mass in pairs]))
 
     @classmethod
     def uniform(cls) -> MultiOrderMap:

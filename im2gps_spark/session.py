@@ -62,22 +62,30 @@ def _downloaded(coordinates: str) -> Path:
 
 @contextmanager
 def session(config: Config, name: str) -> Iterator[SparkSession]:
-    """A session with the project's catalog: the running one, spark-submit's, or a local one made and stopped here.
+    """A session with the project's catalog: the running one's, spark-submit's, or a local one made and stopped here.
 
     Raises:
         UsageError: there is no Java to start one with, or spark-submit came without Iceberg.
     """
     running = SparkSession.getActiveSession()
     if running is not None:
-        for key, value in catalog_settings(config).items():
-            running.conf.set(key, value)
-        yield running
+        yield _with_catalog(running, catalog_settings(config))
         return
     made = _start(config, name)
     try:
         yield made
     finally:
         made.stop()
+
+
+def _with_catalog(running: SparkSession, settings: dict[str, str]) -> SparkSession:
+    """The session itself, or one beside it if it has another warehouse: it keeps the catalog that it opened first."""
+    warehouse = f"spark.sql.catalog.{CATALOG}.warehouse"
+    if running.conf.get(warehouse, settings[warehouse]) != settings[warehouse]:
+        running = running.newSession()
+    for key, value in settings.items():
+        running.conf.set(key, value)
+    return running
 
 
 def _start(config: Config, name: str) -> SparkSession:

@@ -122,6 +122,6 @@ def geodesic_median(points: Floats, weights: Floats, start: Floats, steps: int =
             if step < 1e-3:
                 return here
         if cost - new_cost < 1e-9 * cost:
-            return there
+            return np.asarray(there)
         here, cost = there, new_cost
     return here

@@ -198,6 +198,8 @@ def test_a_map_knows_its_densities_centres_and_running_sum():
     law = random_map(np.random.default_rng(3))
     assert law.density * law.area_sr == pytest.approx(law.mass)
     assert np.array_equal(law.find(law.centres), np.arange(len(law.cells)))
+    first = cell_centres(MAX_ORDER, law.starts)
+    assert np.array_equal(law.find(first), np.arange(len(law.cells)))
     assert law.centres_of(np.array([5, 2])) == pytest.approx(law.centres[[5, 2]])
     assert law.cumulative[0] == 0.0
     assert np.diff(law.cumulative) == pytest.approx(law.mass)

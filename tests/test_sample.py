@@ -50,18 +50,14 @@ class Made:
     def truth(self) -> dict[int, Place]:
         with (self.folder / "truth.csv").open(encoding="utf-8", newline="") as file:
             rows = csv.DictReader(file)
-            return {
-                int(row["photo_id"]): Place(float(row["latitude"]), float(row["longitude"])) for row in rows
-            }
+            return {int(row["photo_id"]): Place(float(row["latitude"]), float(row["longitude"])) for row in rows}
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     folder = tmp_path_factory.mktemp("sample") / "demo"
     told: list[str] = []
-    facts = make_sample(
-        folder, corpus=SMALL.corpus, uploads=SMALL.uploads, seed=SMALL.seed, progress=told.append
-    )
+    facts = make_sample(folder, corpus=SMALL.corpus, uploads=SMALL.uploads, seed=SMALL.seed, progress=told.append)
     return Made(folder, facts, told)
 
 
@@ -156,9 +152,7 @@ def test_the_smallest_sample_has_all_the_faults(made: Made, tmp_path: Path) -> N
     assert (facts.corpus.describe_ok, facts.uploads.describe_ok) == (1, 1)
 
 
-def test_without_the_imagery_the_error_says_what_to_install(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_the_imagery_the_error_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
     with pytest.raises(ModuleNotFoundError, match=r"pip install 'im2gps-spark\[demo\]'"):
         blue_marble_file()
@@ -437,9 +431,7 @@ def test_beside_goes_as_far_as_it_is_told() -> None:
     for place in (Place(10.0, 179.9), Place(90.0, 0.0), Place(-89.9, 13.0)):
         there = beside(place, 300.0, 77.0)
         assert float(
-            distance_km(
-                unit_vectors(place.latitude, place.longitude), unit_vectors(there.latitude, there.longitude)
-            )
+            distance_km(unit_vectors(place.latitude, place.longitude), unit_vectors(there.latitude, there.longitude))
         ) == pytest.approx(300.0, abs=1e-6)
     north = beside(Place(0.0, 5.0), 100.0, 0.0)
     assert coordinates(unit_vectors(north.latitude, north.longitude))[1] == pytest.approx(5.0)

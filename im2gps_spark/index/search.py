@@ -98,8 +98,8 @@ class Index:
         """
         shard = self.shard(number)
         barred = [shard.excluded(photo, owner) for photo, owner in excluded]
-        # As many more candidates as are barred at most: whoever is left of them is as good as if the barred had
-        # never been there.
+        # As many more candidates as are barred at most, and of those that are left as many as there would be if the
+        # barred had never been there: no query's answer follows from what is barred to the others.
         most = min(_RERANK * k + max((len(b) for b in barred), default=0), len(shard.photo_id))
         if most == 0 or not queries:
             return [Candidates.none()] * len(queries)
@@ -111,6 +111,6 @@ class Index:
         )
         answers = []
         for query, ids, bar in zip(queries, found, barred, strict=True):
-            eligible = ids[(ids >= 0) & ~np.isin(ids, bar)]
+            eligible = ids[(ids >= 0) & ~np.isin(ids, bar)][: _RERANK * k]
             answers.append(shard.exact(query.vector, eligible, k))
         return answers

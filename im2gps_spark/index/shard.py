@@ -67,7 +67,13 @@ def faiss_bytes(trained: Trained, lists: NDArray[np.int64], rows: Rows) -> bytes
         trained: quantizers.
         lists: (m,) global numbers of the shard's lists, ascending: local number i is lists[i].
         rows: sorted photos, each in one of the lists.
+
+    Raises:
+        ValueError: a photo is in another list.
     """
+    strange = np.setdiff1d(rows.lists, lists)
+    if len(strange):
+        raise ValueError(f"list {strange[0]} is none of the shard's")
     source = trained.ivf
     quantizer = faiss.IndexFlatL2(source.d)
     quantizer.add(np.ascontiguousarray(trained.centroids[lists]))
@@ -132,8 +138,8 @@ class Shard:
     @cached_property
     def vectors(self) -> NDArray[np.float16]:
         """(n, dimension) rotated descriptors in the order of the ids."""
-        flat = self._table.column("vector").combine_chunks().flatten()
-        return np.asarray(flat.to_numpy(zero_copy_only=True)).reshape(len(self._table), -1)
+        column = self._table.column("vector").combine_chunks()
+        return np.asarray(column.flatten().to_numpy(zero_copy_only=True)).reshape(len(column), column.type.list_size)
 
     @cached_property
     def _by_owner(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -148,9 +154,9 @@ class Shard:
         out = own[own == photo_id]
         if owner is not None:
             owners, rank = self._by_owner
-            low, high = np.searchsorted(owners, [owner, owner + 1]) if owner < 2**63 - 1 else (0, 0)
+            low, high = (int(np.searchsorted(owners, owner, side)) for side in ("left", "right"))
             out = np.union1d(out, self.photo_id[rank[low:high]])
-        return out
+        return np.asarray(out)
 
     def scan(
         self, queries: NDArray[np.float32], lists: NDArray[np.int64], near: NDArray[np.float32], most: int

@@ -23,8 +23,10 @@ COLUMNS_25 = (
     *("license_url", "server", "farm", "secret", "secret_original", "extension", "marker"),
 )
 COLUMNS_23 = tuple(name for name in COLUMNS_25 if name not in ("line", "hash"))
-_USED = ("photo_id", "hash", "owner_id", "taken", "uploaded", "title", "tags", "longitude", "latitude", "accuracy")
-_USED += ("page_url", "license", "extension", "marker")
+_USED = (
+    *("photo_id", "hash", "owner_id", "taken", "uploaded", "title", "tags", "longitude", "latitude", "accuracy"),
+    *("page_url", "license", "extension", "marker"),
+)
 
 _NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?$"
 _INT63 = "9223372036854775807"

@@ -65,7 +65,7 @@ class Shares:
     def log_likelihood(self, evidence: Evidence) -> Floats:
         """(n,) log densities at the true places, nats per steradian."""
         kernels = np.einsum("m,s,nms->n", self.sharpness, self.width, evidence.kernels)
-        return np.log(self.kernel * kernels + self.prior * evidence.prior + self.uniform * _UNIFORM_DENSITY)
+        return np.asarray(np.log(self.kernel * kernels + self.prior * evidence.prior + self.uniform * _UNIFORM_DENSITY))
 
 
 def fit(evidence: Evidence, start: Shares) -> Shares:

@@ -189,7 +189,7 @@ class _Refinement:
             return np.zeros(len(index))
         place = np.arange(len(which)) - np.repeat(np.cumsum(count) - count, count) + np.repeat(begin, count)
         off = self.weights[place] * np.abs(1.0 - ratio[which] / self.ratio[place])
-        return np.bincount(which, weights=off, minlength=len(index))
+        return np.asarray(np.bincount(which, weights=off, minlength=len(index)), np.float64)
 
     def finish(self, leaves: _Leaves) -> MultiOrderMap:
         density = self.density

@@ -47,9 +47,7 @@ def weights_by_sharpness(score: Floats, owner_photos: Floats, settings: Posterio
     return np.asarray(weight / weight.sum(axis=1, keepdims=True))
 
 
-def density_of(
-    candidates: Candidates, weights: Floats, settings: PosteriorSettings, prior: MultiOrderMap
-) -> Density:
+def density_of(candidates: Candidates, weights: Floats, settings: PosteriorSettings, prior: MultiOrderMap) -> Density:
     """The photo's density: its neighbours' kernels, the prior and the uniform law in their shares.
 
     Without neighbours the prior takes their share. The lightest neighbours, a thousandth of the votes together, are

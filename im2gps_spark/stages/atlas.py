@@ -118,7 +118,7 @@ def _entry(
     prior: MultiOrderMap, config: Config,
 ) -> Entry:  # fmt: skip
     picture = partial(_picture, config=config)
-    relative = MultiOrderMap([c["cell"] for c in row["map"]], [c["mass"] for c in row["map"]])
+    relative = MultiOrderMap.from_rows(row["map"])
     return Entry(
         photo_id=row["photo_id"],
         thumbnail=picture(photo["uri"], _PHOTO_SIDE),

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -134,7 +135,7 @@ def _write_index(run: Run, corpus: DataFrame, folder: Path, training: Training, 
     )
     ordered = placed.repartition(count, "shard").sortWithinPartitions("shard", "photo_id")
     write = partial(_write_shards, folder=str(folder), data=broadcast, shard_of_list=shard_of_list)
-    written = {row["shard"]: row for row in ordered.mapInArrow(write, spark_schema(_WRITTEN)).collect()}
+    written = {row["shard"]: row.asDict() for row in ordered.mapInArrow(write, spark_schema(_WRITTEN)).collect()}
     encoded.unpersist()
 
     files, rows = {}, []
@@ -199,7 +200,7 @@ def _by_shard(batches: Iterator[pa.RecordBatch]) -> Iterator[tuple[int, pa.Table
     for batch in batches:
         shard = batch.column("shard").to_numpy()
         cuts = np.concatenate([[0], np.flatnonzero(np.diff(shard)) + 1, [len(shard)]])
-        for begin, end in zip(cuts[:-1], cuts[1:], strict=True):
+        for begin, end in pairwise(cuts):
             if end > begin and shard[begin] != current:
                 if held:
                     yield current, pa.Table.from_batches(held)
@@ -282,7 +283,7 @@ def pooled_places(corpus: DataFrame, damping: float, *, by_owner: bool = False) 
     return pools.groupBy("cell", *keys).agg(F.sum("vote").alias("vote"))
 
 
-def _pool(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def _pool(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     for batch in batches:
         where = (batch.column(n).to_numpy(zero_copy_only=False) for n in ("latitude", "longitude"))
         cells = pa.array(cells_from_coordinates(prior.PLACE_ORDER, *where))

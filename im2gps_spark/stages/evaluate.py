@@ -95,7 +95,7 @@ def _score(batches: Iterator[pa.RecordBatch], priors: object) -> Iterator[pa.Rec
 
 def _score_one(row: dict, prior: MultiOrderMap) -> dict:
     truth = unit_vectors([row["truth_latitude"]], [row["truth_longitude"]])
-    relative = MultiOrderMap([c["cell"] for c in row["map"]], [c["mass"] for c in row["map"]])
+    relative = MultiOrderMap.from_rows(row["map"])
     law = scores.score_law(resolve(relative, prior), truth)
 
     def error(point: str) -> float:
@@ -161,8 +161,10 @@ def _far(truth: np.ndarray, draws: np.ndarray) -> np.ndarray:
 
 def report(engine: str, made: list[Row]) -> list[str]:
     """The main figures as lines of a table."""
-    shown = ("accuracy_25km", "accuracy_200km", "accuracy_750km", "accuracy_2500km", "median_error_km", "nll")
-    shown += ("coverage50", "coverage80", "coverage90")
+    shown = (
+        *("accuracy_25km", "accuracy_200km", "accuracy_750km", "accuracy_2500km", "median_error_km"),
+        *("nll", "coverage50", "coverage80", "coverage90"),
+    )
     lines = [f"{'':10}" + "".join(f"{name.replace('accuracy_', '<='):>17}" for name in shown)]
     for name in (engine, "nearest", "prior", "uniform"):
         mine = {figure.metric: figure for e, stratum, figure in made if e == name and stratum == "all"}

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pyarrow as pa
 from pyspark import StorageLevel
-from pyspark.sql import DataFrame, SparkSession, Window
+from pyspark.sql import Column, DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 
 from im2gps_spark.config import Config
@@ -69,7 +69,7 @@ def _rules(config: Config, root: str) -> Rules:
 
 
 def _parse(spark: SparkSession, splits: list[lines.Split], rules: Rules) -> DataFrame:
-    def work(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def work(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             for row in batch.to_pylist():
                 for part in lines.read(lines.Split(**row)):
@@ -93,7 +93,7 @@ def _without_repeats(parsed: DataFrame) -> DataFrame:
     )
 
 
-def _is_photo() -> F.Column:
+def _is_photo() -> Column:
     """Rows of ``photos``: one for each id. A repeat's photo is there by its first line."""
     repeated = F.coalesce(F.col("reason") == Reason.DUPLICATE_ID.value, F.lit(False))
     return F.col("photo_id").isNotNull() & ~repeated

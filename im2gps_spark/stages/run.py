@@ -47,8 +47,8 @@ class Tally:
         """
         if self.rows_in != sum(self.outcomes.values()):
             raise StageError(
-                f"{stage}: {self.rows_in} rows came in but {sum(self.outcomes.values())} came out: "
-                f"{self.count(Status.OK)} ok, {self.count(Status.REJECTED)} rejected, {self.count(Status.RETRY)} to retry"
+                f"{stage}: rows were lost or doubled, {sum(self.outcomes.values())} came out: {self}; "
+                "nothing was written, report this"
             )
 
     def __str__(self) -> str:

@@ -79,7 +79,7 @@ def _files_in(folder: Path) -> list[Path]:
 def _splits_of(file: Path, split_bytes: int) -> list[Split]:
     try:
         with file.open("rb") as raw:
-            packed = _decompressor(cast(BufferedReader, raw)) is not None
+            packed = _decompressor(raw) is not None
     except OSError as error:
         raise UsageError(f"photos.metadata: {file} can't be opened ({error.strerror})") from error
     size = file.stat().st_size
@@ -103,7 +103,7 @@ def read(split: Split) -> Iterator[Lines]:
         with open(split.path, "rb") as raw:
             opener = _decompressor(raw)
             stream = opener(raw) if opener else raw
-            yield from _read(cast(IO[bytes], stream), split)
+            yield from _read(stream, split)
     except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:
         raise StageError(f"metadata {split.path}: can't be read to its end ({error}); is the file whole?") from error
 

@@ -11,9 +11,7 @@ from im2gps_spark.grid import MultiOrderMap, cell_area_sr, cell_centres, cells_f
 from im2gps_spark.sphere import UNIFORM_ENTROPY, concentration, unit_vectors, vmf_density
 
 
-def bump(
-    latitude: float, longitude: float, width_km: float, order: int = 5, floor: float = 0.0
-) -> MultiOrderMap:
+def bump(latitude: float, longitude: float, width_km: float, order: int = 5, floor: float = 0.0) -> MultiOrderMap:
     """A von Mises-Fisher law and a share of the uniform one, on the cells of one order."""
     index = np.arange(12 * 4**order)
     gap = cell_centres(order, index) - unit_vectors(latitude, longitude)

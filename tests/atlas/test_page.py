@@ -78,12 +78,8 @@ def page() -> str:
 
 def test_text_from_photos_is_text():
     bad = Neighbour(5, 1.0, 2.0, 0.1, 0.5, b"<svg onload=alert(1)>", EVIL, EVIL, "javascript:alert(1)", EVIL)
-    photo = entry(
-        title=EVIL, tags=(EVIL,) * 12, owner_id=EVIL, page_url="javascript:alert(1)", neighbours=(bad,)
-    )
-    html = render(
-        [photo], title=EVIL, lead={EVIL: EVIL}, evaluation=[{EVIL: EVIL}], query=EVIL, map_width=WIDTH
-    )
+    photo = entry(title=EVIL, tags=(EVIL,) * 12, owner_id=EVIL, page_url="javascript:alert(1)", neighbours=(bad,))
+    html = render([photo], title=EVIL, lead={EVIL: EVIL}, evaluation=[{EVIL: EVIL}], query=EVIL, map_width=WIDTH)
     seen = Reader(html)
     assert not {tag for tag, _ in seen.tags} & {"script", "iframe", "object", "embed", "link", "base", "form"}
     assert not [name for _, attributes in seen.tags for name in attributes if name.startswith("on")]

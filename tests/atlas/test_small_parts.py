@@ -95,9 +95,7 @@ def test_thumbnails_of_odd_photos(shape, expected):
     assert pixels(coded).shape[:2] == expected
 
 
-@pytest.mark.parametrize(
-    "bad", [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3)), np.zeros((0, 4, 3), np.uint8)]
-)
+@pytest.mark.parametrize("bad", [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3)), np.zeros((0, 4, 3), np.uint8)])
 def test_thumbnails_refuse_what_is_no_photo(bad):
     with pytest.raises(ValueError, match="RGB"):
         thumbnail(bad, 64)

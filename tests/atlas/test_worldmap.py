@@ -31,15 +31,11 @@ def test_the_smallest_cell_is_on_the_map_with_all_its_mass(latitude, longitude, 
     assert np.all(mass[world(WIDTH).coverage == 0] == 0)
 
 
-@pytest.mark.parametrize(
-    "place", [(-13.16, -72.5), (-17.0, 180.0), (90.0, 0.0), (-90.0, 100.0), (65.0, -169.0)]
-)
+@pytest.mark.parametrize("place", [(-13.16, -72.5), (-17.0, 180.0), (90.0, 0.0), (-90.0, 100.0), (65.0, -169.0)])
 def test_a_single_cell_of_order_12_is_seen(place: Place):
     law = single_cell(*place, order=12)
     latitude, longitude = coordinates(law.centres[law.mass.argmax()])  # at a pole, any meridian's end
-    assert (
-        lit_at(pixels(draw(law, width=WIDTH, with_backdrop=False)), float(latitude), float(longitude)) > 200
-    )
+    assert lit_at(pixels(draw(law, width=WIDTH, with_backdrop=False)), float(latitude), float(longitude)) > 200
 
 
 @settings(max_examples=30, deadline=None)

@@ -64,9 +64,7 @@ def test_filters_leave_out_what_has_no_direction():
 
 def test_the_bank_covers_the_plane_evenly():
     """At each scale's own frequency the sum of its filters does not depend on the angle."""
-    one_side = np.sum([transfer_function(192, 0.3, orientation, 6) for orientation in range(6)], axis=0)[
-        1:, 1:
-    ]
+    one_side = np.sum([transfer_function(192, 0.3, orientation, 6) for orientation in range(6)], axis=0)[1:, 1:]
     both_sides = one_side + one_side[::-1, ::-1]
     y, x = np.mgrid[-95:96, -95:96]
     ring = both_sides[np.abs(np.hypot(x, y) / 192 - 0.3) < 0.5 / 192]
@@ -87,9 +85,7 @@ def plain_energies(bank: GaborBank, image: np.ndarray) -> np.ndarray:
     result = []
     for scale, count in enumerate(bank.orientations):
         for orientation in range(count):
-            response = transfer_function(
-                size + 2 * pad, TOP_FREQUENCY / SCALE_STEP**scale, orientation, count
-            )
+            response = transfer_function(size + 2 * pad, TOP_FREQUENCY / SCALE_STEP**scale, orientation, count)
             filtered = np.fft.ifft2(spectrum * np.fft.ifftshift(response))
             magnitude = np.abs(filtered)[pad : pad + size, pad : pad + size]
             result.append(share @ magnitude @ share.T)
@@ -172,9 +168,7 @@ def cie_lab(rgb: np.ndarray) -> np.ndarray:
         [0.0193339, 0.1191920, 0.9503041],
     ]
     x, y, z = np.moveaxis(linear @ np.transpose(to_xyz) / [0.95047, 1.0, 1.08883], -1, 0)
-    fx, fy, fz = (
-        np.where(v > (6 / 29) ** 3, np.cbrt(v), v / (3 * (6 / 29) ** 2) + 4 / 29) for v in (x, y, z)
-    )
+    fx, fy, fz = (np.where(v > (6 / 29) ** 3, np.cbrt(v), v / (3 * (6 / 29) ** 2) + 4 / 29) for v in (x, y, z))
     return np.stack([116 * fy - 16, 500 * (fx - fy), 200 * (fy - fz)], axis=-1)
 
 

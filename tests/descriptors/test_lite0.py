@@ -51,19 +51,14 @@ def test_the_onnx_package_finds_nothing_wrong(content):
 
 def test_batch_norms_are_folded(content):
     """A convolution with the folded kernel and bias is the convolution and its norm, for any input."""
-    weights = {
-        name: array.astype(float) for name, array in read_state_dict(weights_path().read_bytes()).items()
-    }
+    weights = {name: array.astype(float) for name, array in read_state_dict(weights_path().read_bytes()).items()}
     constants = {
-        item.name: onnx.numpy_helper.to_array(item)
-        for item in onnx.load_from_string(content).graph.initializer
+        item.name: onnx.numpy_helper.to_array(item) for item in onnx.load_from_string(content).graph.initializer
     }
     patch = np.random.default_rng(0).normal(size=(3, 3, 3))
     linear = np.tensordot(weights["_conv_stem.weight"], patch, 3)
     deviation = np.sqrt(weights["_bn0.running_var"] + 1e-3)
-    normed = (linear - weights["_bn0.running_mean"]) / deviation * weights["_bn0.weight"] + weights[
-        "_bn0.bias"
-    ]
+    normed = (linear - weights["_bn0.running_mean"]) / deviation * weights["_bn0.weight"] + weights["_bn0.bias"]
     folded = np.tensordot(constants["_conv_stem.kernel"], patch, 3) + constants["_conv_stem.bias"]
     np.testing.assert_allclose(folded, normed, rtol=1e-4, atol=1e-4)
 

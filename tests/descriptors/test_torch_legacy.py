@@ -108,9 +108,7 @@ def test_attributes_of_the_dictionary_are_passed_over():
     assert list(read_state_dict(legacy_file(state, KERNEL, COUNT))) == list(STATE)
 
 
-@pytest.mark.parametrize(
-    "name", ["os system", "posix system", "builtins eval", "torch load", "collections deque"]
-)
+@pytest.mark.parametrize("name", ["os system", "posix system", "builtins eval", "torch load", "collections deque"])
 def test_a_call_is_refused_by_name(name, monkeypatch):
     monkeypatch.setattr(os, "system", lambda _: pytest.fail("it was run"))
     module, function = name.split()

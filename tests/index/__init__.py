@@ -60,8 +60,8 @@ def rows_of(trained: Trained, corpus: Corpus) -> Rows:
         lists=lists[:, 0],
         codes=trained.encode(rotated, lists[:, 0]),
         vectors=rotated.astype(np.float16),
-        latitude=corpus.photo_id % 180 - 90.0,
-        longitude=corpus.photo_id % 360 - 180.0,
+        latitude=(corpus.photo_id % 180 - 90).astype(np.float64),
+        longitude=(corpus.photo_id % 360 - 180).astype(np.float64),
         owner=corpus.owner,
         owner_photos=photos[owner].astype(np.float32),
     )
@@ -71,11 +71,13 @@ def chosen(rows: Rows, which: NDArray) -> Rows:
     return Rows(*(getattr(rows, name)[which] for name in Rows.__dataclass_fields__))
 
 
-def write_version(folder: Path, trained: Trained, made: Plan, corpus: Corpus) -> Manifest:
-    """An index version in a folder."""
+def write_version(
+    folder: Path, trained: Trained, made: Plan, corpus: Corpus, shard_of_list: NDArray[np.int64] | None = None
+) -> Manifest:
+    """An index version in a folder; its lists are grouped unless it is said how."""
     rows = rows_of(trained, corpus)
-    sizes = np.bincount(rows.lists, minlength=made.lists)
-    shard_of_list = group(trained.centroids, sizes, made.shards)
+    if shard_of_list is None:
+        shard_of_list = group(trained.centroids, np.bincount(rows.lists, minlength=made.lists), made.shards)
     files, count = {}, []
     for shard in range(made.shards):
         part = chosen(rows, shard_of_list[rows.lists] == shard).sorted()

@@ -251,9 +251,7 @@ def test_noise_is_refused(noise, magic):
         decode(magic + noise)
 
 
-@pytest.mark.parametrize(
-    "data", [b"<html>404 Not Found</html>", b"GIF89a\x01\0\x01\0", b"\xff\xd8", b"\0" * 99]
-)
+@pytest.mark.parametrize("data", [b"<html>404 Not Found</html>", b"GIF89a\x01\0\x01\0", b"\xff\xd8", b"\0" * 99])
 def test_not_a_picture(data):
     assert reason_of(data) is Reason.NOT_A_PICTURE
 

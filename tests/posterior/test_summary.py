@@ -331,6 +331,21 @@ def test_no_place_is_nearer_to_the_law_than_the_median(seed):
     assert float(distance_km(median, truths).mean()) <= expected.min() * 1.005
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_a_valley_beside_the_way_is_not_taken_for_the_median(seed):
+    """The heaviest place, in the middle of a ring that is nearer to its antipode: best nearby, and far from best."""
+    rng = np.random.default_rng(seed)
+    turn = Rotation.random(rng=rng).as_matrix()
+    ring = unit_vectors(np.full(12, -40.0), np.arange(12) * 30.0 - 165.0)
+    places = np.concatenate([unit_vectors(90.0, 0.0)[None], ring]) @ turn.T
+    law = law_of(mixture(places, np.r_[0.2, np.full(12, 0.8 / 12)], widths_km=(200.0,)), 0.1)
+
+    def cost(place):
+        return float(law.mass @ distance_km(law.centres, place))
+
+    assert cost(find_median(law)) < cost(-places[0]) < 0.8 * cost(places[0])
+
+
 # The row
 
 

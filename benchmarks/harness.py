@@ -1,0 +1,58 @@
+"""What every benchmark does with its figures: prints `figure value unit`, and keeps them with machine and commit."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+RESULTS = Path(__file__).parent / "results"
+PHOTOS = Path(__file__).parents[2] / "shared" / "photos"
+"""Real photos for measurements, where they are at hand."""
+
+
+def keep(name: str, figures: dict[str, tuple[float, str]]) -> None:
+    """Prints figures (name -> value, unit) and writes them to results/NAME.json."""
+    for figure, (value, unit) in figures.items():
+        print(f"{figure} {value:.6g} {unit}")
+    record = {
+        "benchmark": name,
+        "at": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        "machine": {"cpu": _cpu(), "cores": os.cpu_count(), "python": sys.version.split()[0]},
+        "commit": _commit(),
+        "figures": {figure: {"value": value, "unit": unit} for figure, (value, unit) in figures.items()},
+    }
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{name}.json").write_text(json.dumps(record, indent=1) + "\n")
+
+
+def best_of(work: Callable[[], object], runs: int = 5) -> float:
+    """Seconds of the fastest of some runs, after one that warms up: on a shared machine the least disturbed."""
+    work()
+    times = []
+    for _ in range(runs):
+        begin = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - begin)
+    return min(times)
+
+
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "unknown")
+
+
+def _commit() -> str:
+    found = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False, cwd=RESULTS.parent
+    )
+    return found.stdout.strip() or "unknown"

@@ -1,0 +1,377 @@
+"""Search shard by shard: the same answer as one index, and as none at all where everything is looked at."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import faiss
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from im2gps_spark.index import search
+from im2gps_spark.index.plan import Plan
+from im2gps_spark.index.search import Index, choose_nprobe
+from im2gps_spark.index.training import Trained
+from im2gps_spark.neighbours import Candidates, merge
+from tests.index import Corpus, draw, rows_of, trained_on, write_version
+
+EVERYTHING = 10**9
+
+
+@dataclass(frozen=True)
+class Small:
+    """A corpus, and its index."""
+
+    corpus: Corpus
+    index: Index
+
+    def ask(
+        self,
+        vectors: np.ndarray,
+        k: int,
+        *,
+        nprobe: int = EVERYTHING,
+        photos: Sequence[int] | None = None,
+        owners: Sequence[int | None] | None = None,
+    ) -> list[Candidates]:
+        """The k nearest of each query, as geolocate finds them: routed, searched shard by shard, merged."""
+        queries = self.index.route(vectors, nprobe)
+        excluded = list(zip(photos or [0] * len(queries), owners or [None] * len(queries), strict=True))
+        parts: list[list[Candidates]] = [[] for _ in queries]
+        for shard in range(self.index.manifest.shards):
+            mine = [i for i, query in enumerate(queries) if shard in self.index.shards_of(query.lists)]
+            found = self.index.search_shard(shard, [queries[i] for i in mine], [excluded[i] for i in mine], k)
+            for i, part in zip(mine, found, strict=True):
+                parts[i].append(part)
+        return [merge(part, k) for part in parts]
+
+
+def made(folder: Path, corpus: Corpus, **options: int) -> Small:
+    trained, plan = trained_on(corpus, **options)
+    write_version(folder / "version", trained, plan, corpus)
+    return Small(corpus, Index(folder / "version"))
+
+
+def brute_force(
+    small: Small, query: np.ndarray, k: int, photo: int = 0, owner: int | None = None
+) -> list[tuple[int, float]]:
+    """Ids and distances by looking at every kept vector."""
+    rows = rows_of(small.index.trained, small.corpus).sorted()
+    seen = (rows.photo_id != photo) & ((rows.owner != owner) if owner is not None else True)
+    rotated = small.index.trained.rotate(query[None])[0]
+    offset = rows.vectors[seen].astype(np.float32) - rotated
+    distance = np.sqrt((offset.astype(np.float64) ** 2).sum(axis=1))
+    rank = np.lexsort((rows.photo_id[seen], distance))[:k]
+    return list(zip(rows.photo_id[seen][rank].tolist(), distance[rank].tolist(), strict=True))
+
+
+def pairs(found: Candidates) -> list[tuple[int, float]]:
+    return list(zip(found.photo_id.tolist(), found.distance.tolist(), strict=True))
+
+
+def same(found: Candidates, expected: list[tuple[int, float]]) -> bool:
+    """The same photos in the same order, at the same distances but for the order of summation."""
+    distance = np.array([distance for _, distance in expected])
+    ids = [photo for photo, _ in expected]
+    return found.photo_id.tolist() == ids and np.allclose(found.distance, distance, rtol=1e-6, atol=1e-12)
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Small:
+    return made(tmp_path_factory.mktemp("small"), draw(900, seed=2), lists=25, shards=4)
+
+
+# --- against brute force ---
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(
+    n=st.integers(1, 150),
+    share=st.sampled_from([1.0, 0.5, 0.1]),
+    lists=st.integers(0, 12),
+    shards=st.integers(0, 8),
+    k=st.integers(1, 200),
+    seed=st.integers(0, 99),
+    same_owner=st.booleans(),
+)
+def test_with_every_list_and_every_code_it_is_exact(n, share, lists, shards, k, seed, same_owner):
+    corpus = draw(n, dimension=6, seed=seed, distinct=max(1, int(share * n)), owners=4)
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(search, "_RERANK", EVERYTHING)
+        small = made(Path(folder), corpus, lists=lists, shards=shards)
+        asked = corpus.take(np.arange(min(n, 8)))
+        photos = asked.photo_id.tolist()
+        owners = asked.owner.tolist() if same_owner else [None] * len(photos)
+        found = small.ask(asked.vectors, k, photos=photos, owners=owners)
+        for i, answer in enumerate(found):
+            assert same(answer, brute_force(small, asked.vectors[i], k, photos[i], owners[i]))
+
+
+@pytest.mark.parametrize("k", [1, 7, 299, 300, 301, 5000])
+def test_where_three_codes_a_neighbour_are_all_codes_it_is_exact(tmp_path, k):
+    small = made(tmp_path, draw(300, seed=3), shards=3)
+    queries = draw(5, seed=4).vectors
+    for query, found in zip(queries, small.ask(queries, max(k, 100)), strict=True):
+        assert same(found.take(np.arange(len(found))[:k]), brute_force(small, query, k))
+        assert len(found) == min(max(k, 100), 300)
+
+
+def test_repeated_pictures_are_ordered_by_id(tmp_path):
+    small = made(tmp_path, draw(600, seed=5, distinct=6), lists=20, shards=5)
+    queries = small.corpus.vectors[:4]
+    for query, found in zip(queries, small.ask(queries, 50), strict=True):
+        expected = brute_force(small, query, 600)[:50]
+        assert len({distance for _, distance in expected}) == 1
+        assert found.photo_id.tolist() == [photo for photo, _ in expected]
+
+
+def test_recall_of_the_first_codes_re_ranked(small):
+    queries = draw(40, seed=2).vectors
+    hits = [
+        len({photo for photo, _ in brute_force(small, query, 20)} & set(found.photo_id.tolist()))
+        for query, found in zip(queries, small.ask(queries, 20), strict=True)
+    ]
+    assert np.mean(hits) / 20 > 0.7
+
+
+# --- against one index ---
+
+
+def monolith(small: Small) -> Trained:
+    """One FAISS index of the same quantizers, with all photos."""
+    whole = Trained.from_bytes(small.index.trained.to_bytes())
+    rows = rows_of(whole, small.corpus).sorted()
+    lists: Any = whole.ivf.invlists
+    for number in range(whole.ivf.nlist):
+        here = np.flatnonzero(rows.lists == number)
+        ids, codes = np.ascontiguousarray(rows.photo_id[here]), np.ascontiguousarray(rows.codes[here])
+        if len(here):
+            lists.add_entries(number, len(here), faiss.swig_ptr(ids), faiss.swig_ptr(codes))
+    whole.ivf.ntotal = len(small.corpus)
+    whole.ivf.use_precomputed_table = -1
+    return whole
+
+
+def by_code(index: Any, vector: np.ndarray, lists: np.ndarray, near: np.ndarray) -> list[tuple[float, int]]:
+    """Everything in some lists of an index, as its codes order it; then ties by id."""
+    index.nprobe = len(lists)
+    distance, ids = index.search_preassigned(vector[None], index.ntotal, lists[None], near[None])
+    return sorted(pair for pair in zip(distance[0].tolist(), ids[0].tolist(), strict=True) if pair[1] >= 0)
+
+
+@pytest.mark.parametrize("nprobe", [1, 3, 11, 25])
+@pytest.mark.parametrize("shards", [1, 2, 7, 25])
+def test_distances_are_those_of_one_index_bit_for_bit(tmp_path, nprobe, shards):
+    small = made(tmp_path, draw(900, seed=6, distinct=700), lists=25, shards=shards)
+    whole = monolith(small)
+    assert small.index.manifest.shards == shards
+    for query in small.index.route(draw(12, seed=7).vectors, nprobe):
+        merged = []
+        for number in small.index.shards_of(query.lists):
+            numbers = small.index.manifest.lists_of(number)
+            mine = np.isin(query.lists, numbers)
+            local = np.searchsorted(numbers, query.lists[mine])
+            merged += by_code(small.index.shard(number).index, query.vector, local, query.near[mine])
+        assert sorted(merged) == by_code(whole.ivf, query.vector, query.lists, query.near)
+
+
+@pytest.mark.parametrize("nprobe", [1, 3, 11, 25])
+@pytest.mark.parametrize("most", [1, 10, 40, 900])
+def test_candidates_of_the_shards_are_those_of_one_index(small, nprobe, most):
+    whole = monolith(small)
+    queries = small.index.route(draw(30, seed=8).vectors, nprobe)
+    vectors, lists, near = (np.stack([getattr(q, name) for q in queries]) for name in ("vector", "lists", "near"))
+    found = {number: small.index.shard(number).scan(vectors, lists, near, most) for number in range(4)}
+    for i, query in enumerate(queries):
+        distance = {photo: d for d, photo in by_code(whole.ivf, query.vector, query.lists, query.near)}
+        for number, ids in found.items():
+            held = set(small.index.shard(number).photo_id.tolist()) & set(distance)
+            mine = [photo for photo in ids[i].tolist() if photo >= 0]
+            assert len(set(mine)) == len(mine) == min(most, len(held))
+            assert set(mine) <= held
+            # In the order of one index; where codes are alike, any of the photos will do.
+            assert [distance[photo] for photo in mine] == sorted(distance[photo] for photo in held)[:most]
+
+
+def test_every_photo_is_in_one_shard(small):
+    manifest = small.index.manifest
+    held = [small.index.shard(number).photo_id.tolist() for number in range(manifest.shards)]
+    assert [len(ids) for ids in held] == manifest.rows
+    assert sorted(photo for ids in held for photo in ids) == sorted(small.corpus.photo_id.tolist())
+
+
+# --- who has no say ---
+
+
+@pytest.mark.parametrize("nprobe", [2, 25])
+def test_a_photo_is_not_its_own_neighbour(small, nprobe):
+    asked = small.corpus.take(np.arange(200))
+    for photo, found in zip(
+        asked.photo_id, small.ask(asked.vectors, 5, nprobe=nprobe, photos=asked.photo_id.tolist()), strict=True
+    ):
+        assert len(found) == 5
+        assert photo not in found.photo_id
+
+
+def test_a_photo_that_is_not_excluded_is_its_own_nearest(small):
+    asked = small.corpus.take(np.arange(50))
+    found = small.ask(asked.vectors, 5)
+    assert [answer.photo_id[0] for answer in found] == asked.photo_id.tolist()
+
+
+def without_owner(folder: Path, small: Small, owner: int) -> Small:
+    """The index of the others' photos, with the same quantizers and grouping."""
+    others = small.corpus.take(small.corpus.owner != owner)
+    manifest = small.index.manifest
+    plan = Plan(**manifest.plan)
+    write_version(folder / "version", small.index.trained, plan, others, np.array(manifest.shard_of_list))
+    return Small(others, Index(folder / "version"))
+
+
+@pytest.mark.parametrize("nprobe", [3, 25])
+@pytest.mark.parametrize("k", [1, 5, 40])
+def test_an_excluded_owner_might_as_well_not_be_there(tmp_path, small, nprobe, k):
+    owner = int(small.corpus.owner[0])
+    own = small.corpus.take(small.corpus.owner == owner)
+    assert len(own) > 50
+    others = without_owner(tmp_path, small, owner)
+    asked = own.take(np.arange(30))
+    found = small.ask(asked.vectors, k, nprobe=nprobe, photos=asked.photo_id.tolist(), owners=[owner] * 30)
+    assert [pairs(answer) for answer in found] == [
+        pairs(answer) for answer in others.ask(asked.vectors, k, nprobe=nprobe)
+    ]
+    assert not {photo for answer in found for photo in answer.photo_id.tolist()} & set(own.photo_id.tolist())
+
+
+def test_an_answer_does_not_depend_on_the_queries_beside_it(small):
+    """Partitions decide which queries come together: one whose owner has many photos must not help the others."""
+    asked = small.corpus.take(np.arange(60))
+    photos = asked.photo_id.tolist()
+    owners = [int(owner) if i % 3 == 0 else None for i, owner in enumerate(asked.owner)]
+    together = small.ask(asked.vectors, 4, photos=photos, owners=owners)
+    for i in range(60):
+        alone = small.ask(asked.vectors[i : i + 1], 4, photos=photos[i : i + 1], owners=owners[i : i + 1])
+        assert pairs(alone[0]) == pairs(together[i])
+
+
+def test_a_corpus_of_one_owner_leaves_its_owner_without_neighbours(tmp_path):
+    small = made(tmp_path, draw(80, seed=9, owners=1))
+    owner = int(small.corpus.owner[0])
+    assert [len(answer) for answer in small.ask(small.corpus.vectors[:3], 5, owners=[owner] * 3)] == [0] * 3
+    assert [len(answer) for answer in small.ask(small.corpus.vectors[:3], 5, owners=[owner + 1] * 3)] == [5] * 3
+
+
+# --- edges ---
+
+
+def test_one_photo_is_a_corpus(tmp_path):
+    small = made(tmp_path, draw(1, seed=1))
+    photo = int(small.corpus.photo_id[0])
+    assert small.ask(small.corpus.vectors, 10)[0].photo_id.tolist() == [photo]
+    assert len(small.ask(small.corpus.vectors, 10, photos=[photo])[0]) == 0
+
+
+def test_lists_and_shards_without_photos(tmp_path):
+    # Two pictures many times: most lists are empty, and with them whole shards.
+    small = made(tmp_path, draw(600, seed=10, distinct=2), lists=20, shards=10)
+    assert small.index.manifest.rows.count(0) >= 5
+    found = small.ask(small.corpus.vectors[:2], 700)
+    assert [len(answer) for answer in found] == [600, 600]
+
+
+def test_no_queries(small):
+    assert small.index.route(np.zeros((0, 24), np.float32), 5) == []
+    assert small.index.search_shard(0, [], [], 5) == []
+
+
+def test_neighbours_bring_what_is_known_of_them(small):
+    (found,) = small.ask(small.corpus.vectors[:1], 30)
+    rows = rows_of(small.index.trained, small.corpus)
+    place = {photo: i for i, photo in enumerate(rows.photo_id.tolist())}
+    which = np.array([place[photo] for photo in found.photo_id.tolist()])
+    assert np.array_equal(found.latitude, rows.latitude[which])
+    assert np.array_equal(found.longitude, rows.longitude[which])
+    assert np.array_equal(found.owner_photos, rows.owner_photos[which])
+    assert {value.dtype.kind for value in (found.latitude, found.owner_photos, found.distance)} == {"f"}
+
+
+# --- routing ---
+
+
+def test_queries_are_routed_to_their_nearest_lists(small):
+    vectors = draw(20, seed=11).vectors
+    centroids = small.index.trained.centroids
+    for i, query in enumerate(small.index.route(vectors, 4)):
+        assert np.array_equal(query.vector, small.index.trained.rotate(vectors[i : i + 1])[0])
+        distance = ((centroids - query.vector) ** 2).sum(axis=1)
+        assert np.array_equal(query.lists, np.argsort(distance)[:4])
+        assert query.near == pytest.approx(np.sort(distance)[:4], abs=1e-5)
+        shard_of_list = np.array(small.index.manifest.shard_of_list)
+        assert small.index.shards_of(query.lists) == sorted(set(shard_of_list[query.lists].tolist()))
+
+
+def test_a_query_knows_its_similarities_over_the_corpus(small):
+    kept = rows_of(small.index.trained, small.corpus).vectors.astype(np.float64)
+    for query in small.index.route(draw(20, seed=12).vectors, 1):
+        cosine = kept @ query.vector.astype(np.float64)
+        assert query.mean == pytest.approx(cosine.mean(), abs=1e-9)
+        assert query.spread == pytest.approx(cosine.std(), abs=1e-9)
+
+
+def test_a_corpus_of_one_picture_has_no_spread(tmp_path):
+    small = made(tmp_path, draw(40, seed=13, distinct=1))
+    assert [query.spread for query in small.index.route(small.corpus.vectors[:2], 1)] == pytest.approx([0, 0], abs=1e-3)
+
+
+def test_a_version_is_opened_once_a_process(small):
+    assert Index.opened(str(small.index.folder)) is Index.opened(str(small.index.folder))
+    assert small.index.shard(1) is small.index.shard(1)
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(st.integers(1, 40_000), st.integers(0, 10**8), st.integers(1, 100_000))
+def test_lists_enough_are_visited(lists, rows, k):
+    nprobe = choose_nprobe(lists, rows, k)
+    assert 1 <= nprobe <= lists
+    if rows <= 50_000:
+        assert nprobe == lists
+    elif nprobe < lists:
+        assert nprobe >= 16
+        assert nprobe * rows >= 20 * k * lists
+        assert nprobe == 16 or (nprobe - 1) * rows < 20 * k * lists
+
+
+# --- merge ---
+
+DISTANCES = st.sampled_from([0.0, 0.5, np.nextafter(0.5, 1), 1.0, 2.0])
+
+
+def candidates(some: Sequence[tuple[float, int]]) -> Candidates:
+    distance = np.array([d for d, _ in some], np.float64)
+    photo = np.array([p for _, p in some], np.int64)
+    return Candidates(photo, distance, photo / 2.0, -photo / 2.0, (photo % 5).astype(np.float64))
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(
+    st.lists(st.tuples(DISTANCES, st.integers(2**53, 2**53 + 60)), unique_by=lambda pair: pair[1], max_size=40),
+    st.integers(1, 5),
+    st.integers(0, 50),
+)
+def test_parts_are_merged_by_distance_and_id(some, parts, k):
+    merged = merge([candidates(some[i::parts]) for i in range(parts)], k)
+    whole = candidates(sorted(some)[:k])
+    for name in Candidates.__dataclass_fields__:
+        assert np.array_equal(getattr(merged, name), getattr(whole, name))
+
+
+def test_nothing_merged_is_nothing():
+    assert len(merge([], 5)) == 0
+    assert len(merge([Candidates.none(), Candidates.none()], 5)) == 0
+    assert merge([], 5).photo_id.dtype == np.int64
