@@ -27,8 +27,10 @@ def demo(folder: Path, photos: str | None, metadata: str | None, overrides: list
     folder = folder.absolute()
     if bool(photos) != bool(metadata):
         raise UsageError("your own photos need both PHOTOS=DIR and METADATA=FILE (YFCC100M's columns)")
+    asked = configuration.load(None, overrides).photos.key  # what is wrong with any key is told before work starts
     if photos and metadata:
-        root, corpus, uploads, key = _own(folder, Path(photos).absolute(), metadata)
+        given = asked if asked != Config().photos.key else None
+        root, corpus, uploads, key = _own(folder, Path(photos).absolute(), metadata, given)
     else:
         root, corpus, uploads, key = _sample(folder)
     file = folder / "im2gps.toml"
@@ -66,11 +68,11 @@ def _sample(folder: Path) -> tuple[str, list[str], str, str]:
     return str(photos), corpus, str(photos / "uploads.tsv"), "images/{photo_id}.jpg"
 
 
-def _own(folder: Path, photos: Path, metadata: str) -> tuple[str, list[str], str, str]:
+def _own(folder: Path, photos: Path, metadata: str, key: str | None) -> tuple[str, list[str], str, str]:
     """A tenth of the owners' photos become the uploads, without their geotags; those go into truth.csv."""
     if not photos.is_dir():
         raise UsageError(f"PHOTOS: there is no folder {photos}")
-    key = find_key(photos, metadata)
+    key = key or find_key(photos, metadata)
     held = hold_out(metadata, folder)
     log.info("demo: %d photos of %d owners held out of %d, keys like %s", *held.counts, key)
     return str(photos), [str(held.corpus)], str(held.uploads), key

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pyspark import SparkConf
+from pyspark.errors import PySparkRuntimeError
 from pyspark.sql import SparkSession
 
 from im2gps_spark.config import Config
@@ -67,7 +68,7 @@ def session(config: Config, name: str) -> Iterator[SparkSession]:
     Raises:
         UsageError: there is no Java to start one with, or spark-submit came without Iceberg.
     """
-    running = SparkSession.getActiveSession()
+    running = _running()
     if running is not None:
         yield _with_catalog(running, catalog_settings(config))
         return
@@ -76,6 +77,14 @@ def session(config: Config, name: str) -> Iterator[SparkSession]:
         yield made
     finally:
         made.stop()
+
+
+def _running() -> SparkSession | None:
+    """The session that there is, be it another thread's: getOrCreate would hand it out as if it were new."""
+    try:
+        return SparkSession.active()
+    except PySparkRuntimeError:
+        return None
 
 
 def _with_catalog(running: SparkSession, settings: dict[str, str]) -> SparkSession:

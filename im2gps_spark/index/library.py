@@ -50,9 +50,11 @@ class Library:
 
     def put_training(self, trained: Trained, descriptor: str, version: str, sample: str, plan: Plan) -> Training:
         """Keeps a training and takes it into use."""
-        name = name_of(descriptor, version, sample, plan.as_dict())
+        data = trained.to_bytes()
+        # The bytes, too: another release of this program or of FAISS trains otherwise on the same sample.
+        name = name_of(descriptor, version, sample, plan.as_dict(), hashlib.sha256(data).hexdigest())
         folder = self.root / "trained" / name
-        checksum = write_whole(folder / TRAINED, trained.to_bytes())
+        checksum = write_whole(folder / TRAINED, data)
         training = Training(name, descriptor, version, sample, plan.as_dict(), checksum)
         write_whole(folder / "training.json", json.dumps(asdict(training), indent=1, sort_keys=True).encode())
         write_whole(self.root / "TRAINED", name.encode())

@@ -76,7 +76,10 @@ class Manifest:
                 f"{folder / MANIFEST} is not of format {FORMAT}: it was written by another version of im2gps-spark; "
                 "run train and build again, or the newer program"
             )
-        return cls(**fields)
+        try:
+            return cls(**fields)
+        except TypeError as error:
+            raise UsageError(f"{folder} holds no index version ({error}); run build") from error
 
     def check_files(self, folder: Path) -> None:
         """Refuses a version that has lost a file.

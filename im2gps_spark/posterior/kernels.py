@@ -14,7 +14,7 @@ from pathlib import Path
 import numba
 import numpy as np
 
-from im2gps_spark.sphere import EARTH_RADIUS_KM, Floats, concentration, vmf_density
+from im2gps_spark.sphere import EARTH_RADIUS_KM, Floats, concentration, normalised, vmf_density
 
 # Entries of the table within one width of the narrowest kernel: linear interpolation errs by at most 1 / (8 n^2) of
 # the peak, under 1e-4 here.
@@ -113,6 +113,31 @@ def _sum(points, px, py, pz, weights, table, steps):  # type: ignore[no-untyped-
             total += weights[j] * (table[low] + (at - low) * (table[low + 1] - table[low]))
         out[i] = total
     return out
+
+
+def equal_mass_points(places: Floats, width_km: float, count: int) -> Floats:
+    """Points through a vMF kernel about each place, each of which stands for an equal part of its mass.
+
+    A sunflower spiral: distances by the inverse of the law's distribution, angles by the golden section (Vogel, "A
+    better way to construct the sunflower head", 1979).
+
+    Args:
+        places: (n, 3) unit vectors.
+
+    Returns:
+        (n, count, 3) unit vectors.
+    """
+    kappa = float(concentration(width_km))
+    part = (np.arange(count) + 0.5) / count
+    height = 1.0 + np.log1p(part * np.expm1(-2.0 * kappa)) / kappa
+    angle = np.arange(count) * np.pi * (3.0 - np.sqrt(5.0))
+    # Two directions across each place: from the axis that it is farthest from.
+    axis = np.eye(3)[np.argmin(np.abs(places), axis=1)]
+    east = normalised(np.cross(axis, places)) if len(places) else np.zeros((0, 3))
+    north = np.cross(places, east)
+    across = np.cos(angle)[:, None] * east[:, None] + np.sin(angle)[:, None] * north[:, None]
+    radius = np.sqrt(np.maximum(1.0 - height**2, 0.0))
+    return np.asarray(height[:, None] * places[:, None] + radius[:, None] * across)
 
 
 def climb(starts: Floats, places: Floats, weights: Floats, profile: Profile, steps: int = 200) -> Floats:

@@ -17,16 +17,18 @@ from im2gps_spark.grid import (
     first_point,
     to_nuniq,
 )
-from im2gps_spark.posterior.kernels import Profile, kernel_sum
+from im2gps_spark.posterior.kernels import Profile, equal_mass_points, kernel_sum
 from im2gps_spark.sphere import EARTH_RADIUS_KM, Floats
 
 FINEST_ORDER = 12
 """Cells of 1.6 km: finer than any kernel that is allowed."""
 
 _COARSEST_ORDER = 1
-# A kernel narrower than this part of a cell's side counts as a point in it; wider ones are evaluated at the cell's
-# centre, blurred by the cell's spread. Both err by about a fifth of the kernel's mass where they meet.
-_POINT_BELOW = 0.25
+# A kernel narrower than this part of a cell's side is summed over points drawn through it, wider ones are evaluated at
+# the cell's centre, blurred by the cell's spread; there both err by a few per cent of the kernel's mass.
+_POINTS_BELOW = 0.4
+# Points of all kernels of one width together, and of each of them at least.
+_POINTS, _POINTS_A_KERNEL = 8192, 7
 # The error seen one level down is followed by smaller ones further down: half as much again (tests/posterior).
 _DEEPER = 1.5
 
@@ -128,7 +130,7 @@ class _Refinement:
         self.finest_order = finest_order
         self.curve = at[rank]
         self.weights = density.weights[rank]
-        self.cumulative = np.concatenate([[0.0], np.cumsum(self.weights)])
+        self._points: dict[float, tuple[Ints, Floats]] = {}
         places = density.places[rank]
         # What prior-following has to reproduce at each place.
         self.ratio = density.beyond_prior(places) / density.prior.density[density.prior.find(places)]
@@ -159,26 +161,34 @@ class _Refinement:
         return _Leaves(order, index, children, prior, error)
 
     def _masses(self, order: int, index: Ints) -> tuple[Floats, float]:
-        """Masses of cells of one order beyond the prior; and the mass of a place that is but a point to them."""
+        """Masses of cells of one order beyond the prior; and the mass of a place's kernels that are narrow for them."""
         density, side = self.density, float(cell_side_radians(order)) * EARTH_RADIUS_KM
-        points, wide = density.profile.split(_POINT_BELOW * side)
+        narrow, wide = density.profile.split(_POINTS_BELOW * side)
         mass = np.full(len(index), density.uniform_share / (12.0 * 4.0**order))
         if wide.widths_km:
             blurred = wide.blurred(side / np.sqrt(12.0))
             at_centre = kernel_sum(cell_centres(order, index), density.places, density.weights, blurred)
             mass += density.kernel_share * at_centre * cell_area_sr(order)
-        if points.widths_km:
-            mass += density.kernel_share * points.mass * self._weight_inside(order, index)
-        return mass, density.kernel_share * points.mass
+        for width, share in zip(narrow.widths_km, narrow.shares, strict=True):
+            mass += density.kernel_share * share * self._weight_inside(width, order, index)
+        return mass, density.kernel_share * narrow.mass
 
     def _inside(self, order: Ints | int, index: Ints) -> tuple[Ints, Ints]:
         """Ranges of places, along the curve, that lie in cells."""
         begin = np.searchsorted(self.curve, first_point(order, index))
         return begin, np.searchsorted(self.curve, first_point(order, index + 1))
 
-    def _weight_inside(self, order: int, index: Ints) -> Floats:
-        begin, end = self._inside(order, index)
-        return np.asarray(self.cumulative[end] - self.cumulative[begin])
+    def _weight_inside(self, width_km: float, order: int, index: Ints) -> Floats:
+        """Weight of the kernels of one width in cells, by points of equal mass through each kernel."""
+        if width_km not in self._points:
+            count = max(_POINTS_A_KERNEL, _POINTS // max(len(self.density.places), 1))
+            at = cells_at(MAX_ORDER, equal_mass_points(self.density.places, width_km, count).reshape(-1, 3))
+            rank = np.argsort(at, kind="stable")
+            weight = np.repeat(self.density.weights / count, count)[rank]
+            self._points[width_km] = at[rank], np.concatenate([[0.0], np.cumsum(weight)])
+        curve, cumulative = self._points[width_km]
+        begin, end = (np.searchsorted(curve, first_point(order, i)) for i in (index, index + 1))
+        return np.asarray(cumulative[end] - cumulative[begin])
 
     def _departure(self, order: Ints, index: Ints, ratio: Floats) -> Floats:
         """Weight of the places in each cell, by how far their ratio to the prior is from the cell's."""

@@ -72,9 +72,10 @@ def chosen(rows: Rows, which: NDArray) -> Rows:
 
 
 def write_version(
-    folder: Path, trained: Trained, made: Plan, corpus: Corpus, shard_of_list: NDArray[np.int64] | None = None
+    folder: Path, quantizers: tuple[Trained, Plan], corpus: Corpus, shard_of_list: NDArray[np.int64] | None = None
 ) -> Manifest:
     """An index version in a folder; its lists are grouped unless it is said how."""
+    trained, made = quantizers
     rows = rows_of(trained, corpus)
     if shard_of_list is None:
         shard_of_list = group(trained.centroids, np.bincount(rows.lists, minlength=made.lists), made.shards)

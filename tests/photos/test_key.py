@@ -143,7 +143,7 @@ LITERALS = st.sampled_from(["", "/", ".", "./", "/.", "./.", "..", "../", "é-"]
 ESCAPES = st.sampled_from([".", "..", "../", "/", "/etc", "a/../..", "..\n", "\0"]) | st.text(max_size=20)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300, deadline=None, derandomize=True)
 @given(
     st.lists(PARTS, min_size=1, max_size=2),
     st.tuples(LITERALS, LITERALS, LITERALS),
@@ -161,7 +161,7 @@ def test_no_metadata_and_no_template_lead_out_of_the_root(parts, literals, value
         assert whole == "/root" or whole.startswith("/root/")
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100, deadline=None, derandomize=True)
 @given(
     st.lists(
         st.tuples(st.sampled_from(list(FIELDS)), st.integers(0, 20), st.integers(1, 20)),

@@ -136,6 +136,14 @@ def test_kernels_over_the_prior_of_their_own_collection_are_within_the_tolerance
 
 
 @TOLERANCES
+@pytest.mark.parametrize("name", PLACES)
+def test_one_neighbour_by_the_recipe_in_a_crowd_anywhere_is_within_the_tolerance(name, tolerance):
+    rng = np.random.default_rng(1)
+    crowd = around(np.tile(at(name), (200, 1)), 300.0, rng)
+    within(over_prior(at(name), prior=prior_of(np.concatenate([crowd, anywhere(800, rng)]))), tolerance)
+
+
+@TOLERANCES
 def test_exact_repeats_of_one_geotag_are_within_the_tolerance(tolerance):
     rng = np.random.default_rng(0)
     photos = collection(0)

@@ -1,0 +1,114 @@
+"""What tests share: their order, one Spark for all of them, and one road run on it from end to end."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from pyspark.sql import SparkSession
+
+from im2gps_spark.config import Config
+from im2gps_spark.sample import SampleFacts, make_sample
+from im2gps_spark.sample.imagery import BlueMarble
+from im2gps_spark.sample.plan import Parameters, Plan
+from im2gps_spark.session import local_settings, session
+from im2gps_spark.stages import STAGES
+from im2gps_spark.stages.run import Tally
+from tests.stages import Workshop
+
+SAMPLE = Parameters(corpus=400, uploads=40, seed=2008)
+NIGHT = "2026-11-23"
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The tests that need Spark come last, whatever their files are called."""
+    items.sort(key=lambda item: item.get_closest_marker("spark") is not None)
+
+
+@pytest.fixture(scope="session")
+def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
+    """The one Spark of a test run, on two cores. What needs it marks itself with ``spark``.
+
+    Stages ask ``im2gps_spark.session`` for a session by their configuration: with this one running they get it, or
+    one beside it for another warehouse. Tables of a few hundred rows are done before the JVM's optimising compiler
+    pays off, or more than two partitions do.
+    """
+    options = local_settings(Config())["spark.driver.extraJavaOptions"]
+    conf = {
+        "spark.driver.extraJavaOptions": f"{options} -XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+        "spark.sql.shuffle.partitions": "2",
+    }
+    folder = tmp_path_factory.mktemp("spark")
+    settings = {
+        "tables": {"warehouse": str(folder / "warehouse")},
+        "spark": {"master": "local[2]", "driver_memory": "2g", "conf": conf},
+    }
+    with session(Config.model_validate(settings), "tests") as made:
+        yield made
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The sample collection: its folder, what it is drawn from, and what must come of it."""
+
+    folder: Path
+    plan: Plan
+    facts: SampleFacts
+
+
+@pytest.fixture(scope="session")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Sample:
+    """A sample small enough to be run through all stages in a minute, with every fault of the large one."""
+    folder = tmp_path_factory.mktemp("sample") / "sample"
+    facts = make_sample(folder, corpus=SAMPLE.corpus, uploads=SAMPLE.uploads, seed=SAMPLE.seed)
+    return Sample(folder, Plan.draw(SAMPLE, BlueMarble.load()), facts)
+
+
+@dataclass(frozen=True)
+class Road:
+    """A workshop in which every stage has run on the sample.
+
+    Attributes:
+        sample: which.
+        workshop: where.
+        tallies: what each stage gave back; ingest as ``ingest corpus`` and ``ingest uploads``.
+    """
+
+    sample: Sample
+    workshop: Workshop
+    tallies: dict[str, Tally]
+
+    def run(self) -> dict[str, Tally]:
+        """All stages, in their order."""
+        uploads = json.dumps([str(self.sample.folder / "photos" / "uploads.tsv")])
+        as_uploads = ("photos.collection=uploads", f"photos.metadata={uploads}")
+        tallies = {
+            "ingest corpus": self.workshop.run("ingest"),
+            "ingest uploads": self.workshop.run("ingest", *as_uploads),
+        }
+        return tallies | {name: self.workshop.run(name) for name in STAGES if name != "ingest"}
+
+
+@pytest.fixture(scope="session")
+def road(spark: SparkSession, sample: Sample, tmp_path_factory: pytest.TempPathFactory) -> Road:
+    """The whole road on the sample. Tests that use it leave its tables as they are, but for ``runs``."""
+    photos, truth = sample.folder / "photos", str(sample.folder / "truth.csv")
+    workshop = Workshop.opened(
+        tmp_path_factory.mktemp("road"),
+        photos={
+            "root": str(photos),
+            "key": "images/{photo_id}.jpg",
+            "metadata": [str(photos / "corpus.tsv.gz"), str(photos / "corpus-old.tsv")],
+        },
+        # A night of its own: a run at midnight is one night's too.
+        geolocate={"exclude_same_owner": True, "night": NIGHT},
+        evaluate={"truth": truth, "bootstrap": 200},
+        atlas={"truth": truth, "photos": SAMPLE.uploads},
+    )
+    made = Road(sample, workshop, {})
+    made.tallies.update(made.run())
+    return made
