@@ -26,11 +26,11 @@ FINEST_ORDER = 12
 _COARSEST_ORDER = 1
 # A kernel narrower than this part of a cell's side is summed over points drawn through it, wider ones are evaluated at
 # the cell's centre, blurred by the cell's spread; there both err by a few per cent of the kernel's mass.
-_POINTS_BELOW = 0.4
-# Points of all kernels of one width together, and of each of them at least.
-_POINTS, _POINTS_A_KERNEL = 8192, 7
-# The error seen one level down is followed by smaller ones further down: half as much again (tests/posterior).
-_DEEPER = 1.5
+_POINTS_BELOW = 0.5
+# Points of all kernels of one width together, and of each kernel at least; and witnesses of the error, of all widths.
+_POINTS, _POINTS_A_KERNEL, _WITNESSES = 8192, 7, 8192
+# The error that is seen, the larger of two estimates, against the one that is there: about the same (tests/posterior).
+_DEEPER = 1.0
 
 
 @dataclass(frozen=True)
@@ -57,19 +57,17 @@ class Density:
 
     def at(self, points: Floats) -> Floats:
         """Density per steradian at unit vectors (n, 3)."""
-        kernels = kernel_sum(points, self.places, self.weights, self.profile)
-        rest = self.prior_share * self.prior.density[self.prior.find(points)]
-        return np.asarray(self.kernel_share * kernels + rest + self.uniform_share / (4.0 * np.pi))
+        return np.asarray(self.beyond_prior(points) + self.prior_share * self.prior.density[self.prior.find(points)])
 
     def beyond_prior(self, points: Floats) -> Floats:
-        """The part of the density that does not follow the prior."""
+        """The part of the density that does not follow the prior, per steradian."""
         kernels = kernel_sum(points, self.places, self.weights, self.profile)
         return np.asarray(self.kernel_share * kernels + self.uniform_share / (4.0 * np.pi))
 
 
 @dataclass
 class _Leaves:
-    """Cells under refinement, with the masses of their four children by the part beyond the prior, and its error."""
+    """Cells under refinement: their children's masses (n, 4) beyond the prior, their prior masses, their errors."""
 
     order: Ints
     index: Ints
@@ -93,9 +91,10 @@ class _Leaves:
 def refine(density: Density, tolerance: float, finest_order: int = FINEST_ORDER) -> MultiOrderMap:
     """The density's map, within each cell proportional to its prior (the contract of ``posteriors.map``).
 
-    Cells with the largest error are split first, until what is left is under the tolerance. The error of a cell is
-    what its four children would lose by following the prior; structure too narrow to show among them is bounded by
-    how the density's ratio to the prior at the places inside departs from the cell's.
+    Cells with the largest error are split first, until what is left is under the tolerance. With p the part of the
+    density beyond the prior q, and R = p(cell) / q(cell), a cell's error is what following the prior in it would
+    misplace, the integral of (p - R q)+ over the cell. It is estimated twice, and the larger taken: by the masses of
+    the four children, and as E_p[(1 - R q/p)+] by witnesses drawn from p, which see what is too narrow for those.
 
     Args:
         density: the law to map.
@@ -121,85 +120,92 @@ def refine(density: Density, tolerance: float, finest_order: int = FINEST_ORDER)
 
 
 class _Refinement:
-    """The places of one density along the curve, and the masses of cells by it."""
+    """Points through the kernels of one density, along the curve; and the masses and errors of cells by them."""
 
     def __init__(self, density: Density, finest_order: int) -> None:
-        at = cells_at(MAX_ORDER, density.places)
-        rank = np.argsort(at, kind="stable")
         self.density = density
         self.finest_order = finest_order
-        self.curve = at[rank]
-        self.weights = density.weights[rank]
-        self._points: dict[float, tuple[Ints, Floats]] = {}
-        places = density.places[rank]
-        # What prior-following has to reproduce at each place.
-        self.ratio = density.beyond_prior(places) / density.prior.density[density.prior.find(places)]
+        # Repeats of a place are one, so that they are drawn through like one.
+        heard = density.weights > 0
+        self.places, which = np.unique(density.places[heard], axis=0, return_inverse=True)
+        self.weights = np.bincount(which.ravel(), weights=density.weights[heard], minlength=len(self.places))
+        self._points = {width: self._draw(width) for width in density.profile.widths_km}
+        self._find_witnesses()
+
+    def _draw(self, width_km: float) -> tuple[Ints, Floats, Floats]:
+        """Points through the kernels of one width: where on the curve, vectors, weights; sorted."""
+        count = max(_POINTS_A_KERNEL, _POINTS // max(len(self.places), 1))
+        points = equal_mass_points(self.places, width_km, count).reshape(-1, 3)
+        at = cells_at(MAX_ORDER, points)
+        rank = np.argsort(at, kind="stable")
+        return at[rank], points[rank], np.repeat(self.weights / count, count)[rank]
+
+    def _find_witnesses(self) -> None:
+        """A sample of p: points of all widths, every so many along the curve, with p's ratio to the prior there."""
+        density = self.density
+        shares = zip(density.profile.shares, self._points.values(), strict=True)
+        drawn = [(at, points, density.kernel_share * share * weight) for share, (at, points, weight) in shares]
+        uniform = cell_centres(_COARSEST_ORDER + 1, np.arange(12 * 4 ** (_COARSEST_ORDER + 1)))
+        weight = np.full(len(uniform), density.uniform_share / len(uniform))
+        drawn.append((cells_at(MAX_ORDER, uniform), uniform, weight))
+        at, points, weight = (np.concatenate(column) for column in zip(*drawn, strict=True))
+        rank = np.argsort(at, kind="stable")
+        # Systematic sampling by weight: each witness stands for an equal part of p.
+        before = np.cumsum(weight[rank])
+        ticks = (np.arange(_WITNESSES) + 0.5) / _WITNESSES * before[-1]
+        chosen = rank[np.minimum(np.searchsorted(before, ticks), len(rank) - 1)]
+        self.witnesses = at[chosen]
+        self.part = before[-1] / _WITNESSES
+        seen, back = np.unique(chosen, return_inverse=True)
+        self.ratio = (density.beyond_prior(points[seen]) / density.prior.density[density.prior.find(points[seen])])[
+            back
+        ]
 
     def start(self) -> _Leaves:
         index = np.arange(12 * 4**_COARSEST_ORDER)
-        return self.measure(np.full(len(index), _COARSEST_ORDER), index)
+        return self._measure(np.full(len(index), _COARSEST_ORDER), index)
 
     def split(self, leaves: _Leaves) -> _Leaves:
-        order = np.repeat(leaves.order + 1, 4)
-        return self.measure(order, _children(leaves.index))
+        return self._measure(np.repeat(leaves.order + 1, 4), _children(leaves.index))
 
-    def measure(self, order: Ints, index: Ints) -> _Leaves:
-        """Cells with their children's masses and errors, level by level."""
-        children = np.empty((len(order), 4))
-        unresolved = np.empty(len(order))
-        for level in np.unique(order):
-            at = np.flatnonzero(order == level)
-            masses, points = self._masses(int(level) + 1, _children(index[at]))
-            children[at] = masses.reshape(-1, 4)
-            unresolved[at] = points
-        below = self.density.prior.mass_within(np.repeat(order + 1, 4), _children(index)).reshape(-1, 4)
-        prior = below.sum(axis=1)
-        mass = children.sum(axis=1)
-        error = 0.5 * np.abs(children - (mass / prior)[:, None] * below).sum(axis=1)
-        error = np.maximum(error, 0.5 * unresolved * self._departure(order, index, mass / prior))
+    def _measure(self, order: Ints, index: Ints) -> _Leaves:
+        below_order, below = np.repeat(order + 1, 4), _children(index)
+        children = self._masses(below_order, below).reshape(-1, 4)
+        below_prior = self.density.prior.mass_within(below_order, below).reshape(-1, 4)
+        prior = below_prior.sum(axis=1)
+        ratio = children.sum(axis=1) / prior
+        begin = np.searchsorted(self.witnesses, first_point(order, index))
+        count = np.searchsorted(self.witnesses, first_point(order, index + 1)) - begin
+        which = np.repeat(np.arange(len(index)), count)
+        witness = np.arange(len(which)) + np.repeat(begin - np.cumsum(count) + count, count)
+        misplaced = np.maximum(0.0, 1.0 - ratio[which] / self.ratio[witness])
+        seen = self.part * np.bincount(which, weights=misplaced, minlength=len(index))
+        error = np.maximum(seen, np.maximum(children - ratio[:, None] * below_prior, 0.0).sum(axis=1))
         error[order >= self.finest_order] = 0.0
         return _Leaves(order, index, children, prior, error)
 
-    def _masses(self, order: int, index: Ints) -> tuple[Floats, float]:
-        """Masses of cells of one order beyond the prior; and the mass of a place's kernels that are narrow for them."""
+    def _masses(self, order: Ints, index: Ints) -> Floats:
+        """Masses of cells beyond the prior, level by level."""
+        mass = np.empty(len(order))
+        for level in np.unique(order):
+            at = np.flatnonzero(order == level)
+            mass[at] = self._masses_at(int(level), index[at])
+        return mass
+
+    def _masses_at(self, order: int, index: Ints) -> Floats:
         density, side = self.density, float(cell_side_radians(order)) * EARTH_RADIUS_KM
         narrow, wide = density.profile.split(_POINTS_BELOW * side)
         mass = np.full(len(index), density.uniform_share / (12.0 * 4.0**order))
         if wide.widths_km:
             blurred = wide.blurred(side / np.sqrt(12.0))
-            at_centre = kernel_sum(cell_centres(order, index), density.places, density.weights, blurred)
+            at_centre = kernel_sum(cell_centres(order, index), self.places, self.weights, blurred)
             mass += density.kernel_share * at_centre * cell_area_sr(order)
         for width, share in zip(narrow.widths_km, narrow.shares, strict=True):
-            mass += density.kernel_share * share * self._weight_inside(width, order, index)
-        return mass, density.kernel_share * narrow.mass
-
-    def _inside(self, order: Ints | int, index: Ints) -> tuple[Ints, Ints]:
-        """Ranges of places, along the curve, that lie in cells."""
-        begin = np.searchsorted(self.curve, first_point(order, index))
-        return begin, np.searchsorted(self.curve, first_point(order, index + 1))
-
-    def _weight_inside(self, width_km: float, order: int, index: Ints) -> Floats:
-        """Weight of the kernels of one width in cells, by points of equal mass through each kernel."""
-        if width_km not in self._points:
-            count = max(_POINTS_A_KERNEL, _POINTS // max(len(self.density.places), 1))
-            at = cells_at(MAX_ORDER, equal_mass_points(self.density.places, width_km, count).reshape(-1, 3))
-            rank = np.argsort(at, kind="stable")
-            weight = np.repeat(self.density.weights / count, count)[rank]
-            self._points[width_km] = at[rank], np.concatenate([[0.0], np.cumsum(weight)])
-        curve, cumulative = self._points[width_km]
-        begin, end = (np.searchsorted(curve, first_point(order, i)) for i in (index, index + 1))
-        return np.asarray(cumulative[end] - cumulative[begin])
-
-    def _departure(self, order: Ints, index: Ints, ratio: Floats) -> Floats:
-        """Weight of the places in each cell, by how far their ratio to the prior is from the cell's."""
-        begin, end = self._inside(order, index)
-        count = end - begin
-        which = np.repeat(np.arange(len(index)), count)
-        if len(which) == 0:
-            return np.zeros(len(index))
-        place = np.arange(len(which)) - np.repeat(np.cumsum(count) - count, count) + np.repeat(begin, count)
-        off = self.weights[place] * np.abs(1.0 - ratio[which] / self.ratio[place])
-        return np.asarray(np.bincount(which, weights=off, minlength=len(index)), np.float64)
+            curve, _, weight = self._points[width]
+            before = np.concatenate([[0.0], np.cumsum(weight)])
+            begin, end = (np.searchsorted(curve, first_point(order, i)) for i in (index, index + 1))
+            mass += density.kernel_share * share * (before[end] - before[begin])
+        return mass
 
     def finish(self, leaves: _Leaves) -> MultiOrderMap:
         density = self.density

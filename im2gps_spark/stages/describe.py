@@ -50,17 +50,14 @@ def describe(spark: SparkSession, config: Config) -> Tally:
     run = Run(spark, config, "describe")
     wanted = {name: descriptor(name).version for name in config.describe.descriptors}
     item = "+".join(f"{name}:{version}" for name, version in wanted.items())
-    pending = _pending(run, wanted, item).persist(StorageLevel.DISK_ONLY)
-    try:
-        total = pending.count()
-        rounds = max(1, -(-total // config.describe.photos_per_commit))
-        run.say(f"{total} photos to describe by {item}, in {rounds} round{'s' if rounds > 1 else ''}")
-        for number in range(rounds if total else 0):
-            part = pending.filter(F.pmod(F.xxhash64("photo_id"), F.lit(rounds)) == number)
-            _round(run, part, wanted, item)
-            run.say(f"round {number + 1} of {rounds}: {run.tally.rows_in} photos so far, {run.rate:.0f} a second")
-    finally:
-        pending.unpersist()
+    pending = run.held(_pending(run, wanted, item))
+    total = pending.count()
+    rounds = max(1, -(-total // config.describe.photos_per_commit))
+    run.say(f"{total} photos to describe by {item}, in {rounds} round{'s' if rounds > 1 else ''}")
+    for number in range(rounds if total else 0):
+        part = pending.filter(F.pmod(F.xxhash64("photo_id"), F.lit(rounds)) == number)
+        _round(run, part, wanted, item)
+        run.say(f"round {number + 1} of {rounds}: {run.tally.rows_in} photos so far, {run.rate:.0f} a second")
     return run.finish()
 
 
@@ -72,7 +69,8 @@ def _pending(run: Run, wanted: dict[str, str], item: str) -> DataFrame:
     current = run.lake.read(DESCRIPTORS).filter(F.col("version") == versions[F.col("descriptor")])
     have = current.groupBy("photo_id").agg(F.collect_set("descriptor").alias("have"))
     outcomes = run.lake.read(OUTCOMES).filter((F.col("stage") == "describe") & (F.col("item") == item))
-    settled = outcomes.select("photo_id", F.col("status").alias("settled"))
+    # A photo of two collections may have been tried for each: it has one row here.
+    settled = outcomes.groupBy("photo_id").agg(F.max(status_is(Status.REJECTED)).alias("refused"))
     every = F.array(*(F.lit(name) for name in wanted))
     none = F.array().cast("array<string>")
     return (
@@ -80,8 +78,8 @@ def _pending(run: Run, wanted: dict[str, str], item: str) -> DataFrame:
         .join(settled, "photo_id", "left")
         .withColumn("lacks", F.array_except(every, F.coalesce("have", none)))
         # A photo whose vectors were committed by a run that was killed before its outcomes lacks only those.
-        .filter((F.size("lacks") > 0) | F.col("settled").isNull())
-        .filter(~F.col("settled").eqNullSafe(Status.REJECTED.value))
+        .filter((F.size("lacks") > 0) | F.col("refused").isNull())
+        .filter(~F.coalesce("refused", F.lit(False)))
         .select("photo_id", "p.collection", "p.uri", "lacks")
     )
 

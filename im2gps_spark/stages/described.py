@@ -45,8 +45,18 @@ def photos_of(lake: Lake, collection: str) -> DataFrame:
 
 
 def corpus_of(lake: Lake, config: Config) -> DataFrame:
-    """The photos to be indexed: accepted and geotagged."""
-    return photos_of(lake, config.index.collection).filter(F.col("latitude").isNotNull())
+    """The photos to be indexed: accepted and geotagged.
+
+    Raises:
+        UsageError: there is none.
+    """
+    here = photos_of(lake, config.index.collection).filter(F.col("latitude").isNotNull())
+    if here.isEmpty():
+        raise UsageError(
+            f"collection {config.index.collection!r} has no geotagged photo: an index of it would answer nothing; "
+            "set index.collection to one that has, or ingest metadata with geotags"
+        )
+    return here
 
 
 def with_vectors(lake: Lake, photos: DataFrame, name: str, version: str) -> DataFrame:

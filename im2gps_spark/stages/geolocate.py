@@ -54,22 +54,18 @@ def geolocate(spark: SparkSession, config: Config) -> Tally:
     photos = photos_of(run.lake, config.geolocate.collection)
     rows = with_vectors(run.lake, photos, manifest.descriptor, manifest.descriptor_version)
     done = _answered(run.lake, config, manifest, night, settings)
-    rows = rows.join(done, "photo_id", "left_anti").persist(StorageLevel.DISK_ONLY)
-    try:
-        rows_in = rows.count()
-        run.tally.add(rows_in, rows)
-        run.check()
-        ready = rows.filter(status_is(Status.OK))
-        count = run.tally.count(Status.OK)
-        run.say(f"{count} photos of {config.geolocate.collection} by index {manifest.index_version}, night {night}")
-        if count:
-            folder = str(library.version_folder(manifest.index_version))
-            answers = _answers(run, ready, manifest, folder, by).persist(StorageLevel.DISK_ONLY)
-            _write(run, answers, count, manifest, night, settings)
-            answers.unpersist()
-        run.lake.merge(OUTCOMES, run.stamp(stage_outcomes(rows, run.stage, item)))
-    finally:
-        rows.unpersist()
+    rows = run.held(rows.join(done, "photo_id", "left_anti"))
+    run.tally.add(rows.count(), rows)
+    run.check()
+    ready = rows.filter(status_is(Status.OK))
+    count = run.tally.count(Status.OK)
+    run.say(f"{count} photos of {config.geolocate.collection} by index {manifest.index_version}, night {night}")
+    if count:
+        folder = str(library.version_folder(manifest.index_version))
+        answers = _answers(run, ready, manifest, folder, by).persist(StorageLevel.DISK_ONLY)
+        _write(run, answers, count, manifest, night, settings)
+        answers.unpersist()
+    run.lake.merge(OUTCOMES, run.stamp(stage_outcomes(rows, run.stage, item)))
     return run.finish()
 
 

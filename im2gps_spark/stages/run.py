@@ -9,6 +9,7 @@ import uuid
 from collections import Counter
 from dataclasses import dataclass, field
 
+from pyspark import StorageLevel
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -102,6 +103,11 @@ class Run:
         self.lake.append(RUNS, self.lake.rows(RUNS, [row]))
         self.say(f"{self.tally}; {self.seconds:.1f} s, {self.rate:.0f} a second")
         return self.tally
+
+    @staticmethod
+    def held(rows: DataFrame) -> DataFrame:
+        """The rows as they are now. Rows that are only persisted are read anew once a table behind them is written."""
+        return rows.localCheckpoint(storageLevel=StorageLevel.DISK_ONLY)
 
     def stamp(self, rows: DataFrame) -> DataFrame:
         """The rows with this run's ``run_id`` and the time of its start as ``at``."""
