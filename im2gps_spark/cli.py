@@ -7,6 +7,7 @@ import logging
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from im2gps_spark import __version__, config
 from im2gps_spark.errors import StageError, UsageError
@@ -24,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run_job(name: str) -> None:
     """A stage as a script for spark-submit: exits with the status."""
-    parser = argparse.ArgumentParser(prog=f"{name}.py", description=STAGES[name])
+    parser = _Parser(prog=f"{name}.py", description=STAGES[name])
     _stage_options(parser)
     options = parser.parse_args()
     sys.exit(guarded(lambda: _run_stage(name, options), verbose=options.verbose))
@@ -61,7 +62,7 @@ def _one_line(error: Exception) -> str:
     text = str(error)
     for kind in (StageError, UsageError):
         _, marker, rest = text.rpartition(f"{kind.__module__}.{kind.__name__}: ")
-        if marker:
+        if marker and rest.strip():
             return rest.splitlines()[0].strip()
     first = next((line.strip() for line in text.splitlines() if line.strip()), "no message")
     return f"{type(error).__name__}: {first[:500]} (--verbose shows where)"
@@ -128,8 +129,15 @@ def _common_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--verbose", action="store_true", help="where an error happened, too")
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line; the usage is under --help."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="im2gps", description="Where on Earth was a photo taken?")
+    parser = _Parser(prog="im2gps", description="Where on Earth was a photo taken?")
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for name, does in STAGES.items():

@@ -73,17 +73,20 @@ def _describe(
             continue
         try:
             pixels = decode(read(task.uri))
+            inputs = {name: descriptors[name].prepare(pixels) for name in task.descriptors}
         except Rejected as error:
             results[i].fail(Status.REJECTED, error.reason, error.detail)
         except TryAgain as error:
             results[i].fail(Status.RETRY, Reason.READ_FAILED, str(error))
+        except Exception as error:  # a picture that a library chokes on; were it our fault, most would fail
+            results[i].fail(Status.REJECTED, Reason.UNDECODABLE, f"{type(error).__name__}: {error}")
         else:
-            for name in task.descriptors:
+            for name, made in inputs.items():
                 prepared[name][0].append(i)
-                prepared[name][1].append(descriptors[name].prepare(pixels))
-    for name, (rows, inputs) in prepared.items():
-        if inputs:
-            for i, vector in zip(rows, descriptors[name].describe(inputs), strict=True):
+                prepared[name][1].append(made)
+    for name, (rows, ready) in prepared.items():
+        if ready:
+            for i, vector in zip(rows, descriptors[name].describe(ready), strict=True):
                 results[i].vectors[name] = vector
     for result in results:
         if any(not np.isfinite(vector).all() for vector in result.vectors.values()):

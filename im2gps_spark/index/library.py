@@ -83,7 +83,7 @@ class Library:
 
         Raises:
             UsageError: there is none.
-            StageError: a file of it is missing.
+            StageError: a file of it is missing or has changed.
         """
         folder = self.version_folder(self._in_use("CURRENT", "build"))
         manifest = Manifest.read(folder)

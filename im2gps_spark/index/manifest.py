@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from im2gps_spark.errors import StageError, UsageError
-from im2gps_spark.store.files import write_whole
+from im2gps_spark.store.files import sha256, write_whole
 
 FORMAT = 1
 """Raised when a reader of today could not read what is written then."""
@@ -82,14 +82,16 @@ class Manifest:
             raise UsageError(f"{folder} holds no index version ({error}); run build") from error
 
     def check_files(self, folder: Path) -> None:
-        """Refuses a version that has lost a file.
+        """Refuses a version that has lost a file, or has one that was changed since: about a second a gigabyte.
 
         Raises:
             StageError: names the file.
         """
-        for name in self.files:
+        for name, checksum in self.files.items():
             if not (folder / name).is_file():
                 raise StageError(f"index {self.index_version}: {folder / name} is missing; run build again")
+            if sha256(folder / name) != checksum:
+                raise StageError(f"index {self.index_version}: {folder / name} has changed; remove it, run build again")
 
 
 def shard_name(shard: int) -> str:

@@ -128,7 +128,8 @@ class _Refinement:
         # Repeats of a place are one, so that they are drawn through like one.
         heard = density.weights > 0
         self.places, which = np.unique(density.places[heard], axis=0, return_inverse=True)
-        self.weights = np.bincount(which.ravel(), weights=density.weights[heard], minlength=len(self.places))
+        weights = np.bincount(which.ravel(), weights=density.weights[heard], minlength=len(self.places))
+        self.weights = np.asarray(weights, np.float64)
         self._points = {width: self._draw(width) for width in density.profile.widths_km}
         self._find_witnesses()
 

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 class PosteriorSettings(BaseModel):
     """Weights and widths of the kernels, and how finely the map follows the density."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     sharpness: list[float] = [0.4, 0.8, 1.6, 3.2, 6.4]
     """A neighbour's log weight per standard deviation of similarity: several, for some corpora recognise places and

@@ -102,11 +102,12 @@ def find_mode(density: Density, law: MultiOrderMap) -> Floats:
     """The point of greatest density: (3,).
 
     Mean shift from the densest places, for kernels peak at or between them; the map's densest cell is a candidate
-    too, for the prior may outweigh the neighbours. Of equals the first along the nested curve is taken.
+    too, for the prior may outweigh the neighbours. Of equals the southernmost is taken.
     """
     candidates = [law.centres_of(np.argmax(law.density))[None]]
     if len(density.places):
-        starts = density.places[np.argsort(-density.at(density.places), kind="stable")[:_STARTS]]
+        places = np.unique(density.places, axis=0)
+        starts = places[np.argsort(-density.at(places), kind="stable")[:_STARTS]]
         candidates += [starts, climb(starts, density.places, density.weights, density.profile)]
     points = np.concatenate(candidates)
     height = density.at(points)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import stat
 from pathlib import Path
 
 from im2gps_spark.photos.reasons import Reason, Rejected
 
-# Of a file system: the disk or the network behind it may be well again tomorrow.
-_PASSING = {errno.EIO, errno.ETIMEDOUT, errno.ESTALE, errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM}
+# What a file system can say for good. Of anything else, the disk or the network behind it may be well again tomorrow.
+_MISSING = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP}
+_FORBIDDEN = {errno.EACCES, errno.EPERM}
 
 
 class TryAgain(Exception):  # noqa: N818 - an outcome, not a fault of the program
@@ -24,13 +26,15 @@ def read(uri: str, max_bytes: int) -> bytes:
     """
     path = Path(uri.removeprefix("file://"))
     try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise Rejected(Reason.MISSING_FILE, "not a file")  # to open a pipe would wait for ever
         with path.open("rb") as file:
             data = file.read(max_bytes + 1)
     except OSError as error:
-        if error.errno in _PASSING:
-            raise TryAgain(f"{path}: {error.strerror}") from error
-        reason = Reason.FORBIDDEN if isinstance(error, PermissionError) else Reason.MISSING_FILE
-        raise Rejected(reason, error.strerror or "") from error
+        if error.errno in _MISSING | _FORBIDDEN:
+            reason = Reason.FORBIDDEN if error.errno in _FORBIDDEN else Reason.MISSING_FILE
+            raise Rejected(reason, error.strerror or "") from error
+        raise TryAgain(f"{path}: {error.strerror}") from error
     if len(data) > max_bytes:
         raise Rejected(Reason.TOO_LARGE, f"over {max_bytes} bytes")
     return data
