@@ -38,10 +38,11 @@ def catalog_settings(config: Config) -> dict[str, str]:
 
 def local_settings(config: Config) -> dict[str, str]:
     """What a local session has besides: spark-submit gives these by conf/spark-defaults.conf."""
-    downloaded = _downloaded(ICEBERG)
+    # A jar that is there is named by its path: asking the resolver again costs a second and a page of its talk.
+    jar = _downloaded(ICEBERG)
     return {
-        # Known jars are named by path: asking the resolver again costs a second and a page of its talk.
-        **({"spark.jars": str(downloaded)} if downloaded.exists() else {"spark.jars.packages": ICEBERG}),
+        "spark.jars": str(jar) if jar.exists() else "",
+        "spark.jars.packages": "" if jar.exists() else ICEBERG,
         "spark.sql.extensions": _EXTENSIONS,
         "spark.driver.memory": config.spark.driver_memory,
         "spark.driver.bindAddress": "127.0.0.1",

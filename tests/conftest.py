@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 from pyspark.sql import SparkSession
 
 from im2gps_spark.config import Config
-from im2gps_spark.sample import SampleFacts, make_sample
+from im2gps_spark.sample import make_sample
 from im2gps_spark.sample.imagery import BlueMarble
 from im2gps_spark.sample.plan import Parameters, Plan
 from im2gps_spark.session import local_settings, session
-from im2gps_spark.stages import STAGES
-from im2gps_spark.stages.run import Tally
-from tests.stages import Workshop
+from tests.stages import Road, Sample, Workshop
 
 SAMPLE = Parameters(corpus=400, uploads=40, seed=2008)
 NIGHT = "2026-11-23"
@@ -51,46 +46,12 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
         yield made
 
 
-@dataclass(frozen=True)
-class Sample:
-    """The sample collection: its folder, what it is drawn from, and what must come of it."""
-
-    folder: Path
-    plan: Plan
-    facts: SampleFacts
-
-
 @pytest.fixture(scope="session")
 def sample(tmp_path_factory: pytest.TempPathFactory) -> Sample:
     """A sample small enough to be run through all stages in a minute, with every fault of the large one."""
     folder = tmp_path_factory.mktemp("sample") / "sample"
     facts = make_sample(folder, corpus=SAMPLE.corpus, uploads=SAMPLE.uploads, seed=SAMPLE.seed)
     return Sample(folder, Plan.draw(SAMPLE, BlueMarble.load()), facts)
-
-
-@dataclass(frozen=True)
-class Road:
-    """A workshop in which every stage has run on the sample.
-
-    Attributes:
-        sample: which.
-        workshop: where.
-        tallies: what each stage gave back; ingest as ``ingest corpus`` and ``ingest uploads``.
-    """
-
-    sample: Sample
-    workshop: Workshop
-    tallies: dict[str, Tally]
-
-    def run(self) -> dict[str, Tally]:
-        """All stages, in their order."""
-        uploads = json.dumps([str(self.sample.folder / "photos" / "uploads.tsv")])
-        as_uploads = ("photos.collection=uploads", f"photos.metadata={uploads}")
-        tallies = {
-            "ingest corpus": self.workshop.run("ingest"),
-            "ingest uploads": self.workshop.run("ingest", *as_uploads),
-        }
-        return tallies | {name: self.workshop.run(name) for name in STAGES if name != "ingest"}
 
 
 @pytest.fixture(scope="session")

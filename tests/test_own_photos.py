@@ -19,13 +19,14 @@ from im2gps_spark.photos.metadata import COLUMNS_23, COLUMNS_25, Rules, parse
 GEOTAG = ("longitude", "latitude", "accuracy")
 
 
-def line(photo_id: object, owner: str = "1@N00", columns: tuple[str, ...] = COLUMNS_25, **fields: str) -> bytes:
+def line(photo_id: int | str, owner: str = "1@N00", columns: tuple[str, ...] = COLUMNS_25, **fields: str) -> bytes:
     """A line of metadata; what is not said of the photo is empty."""
+    number = photo_id if isinstance(photo_id, int) else 7
     said = {
         "photo_id": str(photo_id),
         "hash": hashlib.md5(str(photo_id).encode()).hexdigest(),
         "owner_id": owner,
-        "longitude": f"{int(photo_id) % 180 if str(photo_id).isdigit() else 7}.25",
+        "longitude": f"{number % 180}.25",
         "latitude": "-33.5",
         "accuracy": "12",
         "extension": "jpg",
@@ -40,10 +41,16 @@ def write(file: Path, lines: Iterable[bytes]) -> str:
     return str(file)
 
 
-def rows_of(file: Path, *, needs_geotag: bool = False) -> list[dict]:
-    """A file of metadata as ingest understands it."""
-    lines = file.read_bytes().splitlines()
-    return parse(lines, [0] * len(lines), "", Rules("", PhotoKey("{photo_id}"), needs_geotag, 0)).to_pylist()
+def understood(lines: list[bytes], *, needs_geotag: bool = False) -> list[dict]:
+    """Lines of metadata as ingest understands them."""
+    rows: list[dict] = parse(
+        lines, [0] * len(lines), "", Rules("", PhotoKey("{photo_id}"), needs_geotag, 0)
+    ).to_pylist()
+    return rows
+
+
+def rows_of(file: Path) -> list[dict]:
+    return understood(file.read_bytes().splitlines())
 
 
 def truth_of(folder: Path) -> dict[int, tuple[float, float, str]]:
@@ -96,7 +103,7 @@ def test_photos_under_no_usual_key_are_one_clear_line(tmp_path):
 
 
 def test_metadata_that_is_not_there_is_said(tmp_path):
-    with pytest.raises(UsageError, match="no file or folder .*gone.tsv"):
+    with pytest.raises(UsageError, match=r"no file or folder .*gone.tsv"):
         find_key(tmp_path, str(tmp_path / "gone.tsv"))
 
 
@@ -164,15 +171,11 @@ def test_uploads_are_accepted_without_geotags(held):
 
 def test_the_truth_has_the_place_of_every_upload(held):
     truth = truth_of(held.corpus.parents[1])
-    places = {row["photo_id"]: row for row in parse_all(GOOD)}
+    places = {row["photo_id"]: row for row in understood(GOOD, needs_geotag=True)}
     assert set(truth) == {row["photo_id"] for row in rows_of(held.uploads)}
     for photo_id, (latitude, longitude, owner) in truth.items():
         row = places[photo_id]
         assert (latitude, longitude, owner) == (row["latitude"], row["longitude"], row["owner_id"])
-
-
-def parse_all(lines: list[bytes]) -> list[dict]:
-    return parse(lines, [0] * len(lines), "", Rules("", PhotoKey("{photo_id}"), True, 0)).to_pylist()
 
 
 def test_the_same_owners_are_held_out_again(held, tmp_path):
@@ -232,12 +235,12 @@ def test_one_of_photos_and_metadata_is_not_enough(tmp_path, photos, metadata):
 
 
 def test_a_folder_of_photos_that_is_not_there_is_said(tmp_path):
-    with pytest.raises(UsageError, match="PHOTOS: there is no folder .*gone"):
+    with pytest.raises(UsageError, match=r"PHOTOS: there is no folder .*gone"):
         demo.demo(tmp_path / "demo", str(tmp_path / "gone"), str(tmp_path / "meta.tsv"), [])
 
 
 def test_a_wrong_key_is_said_before_any_work(tmp_path):
-    with pytest.raises(UsageError, match="photos.colection"):
+    with pytest.raises(UsageError, match=r"photos\.colection"):
         demo.demo(tmp_path / "demo", None, None, ["photos.colection=a"])
     assert not (tmp_path / "demo").exists()
 

@@ -9,12 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from im2gps_spark import config as configuration
 from im2gps_spark.config import Config
 from im2gps_spark.grid import MultiOrderMap
 from im2gps_spark.photos.metadata import COLUMNS_25
+from im2gps_spark.sample import SampleFacts
+from im2gps_spark.sample.plan import Plan
 from im2gps_spark.session import session
-from im2gps_spark.stages import stage
+from im2gps_spark.stages import STAGES, stage
 from im2gps_spark.stages.run import Tally
 from im2gps_spark.store.lake import Lake
 from im2gps_spark.store.tables import Table
@@ -88,9 +92,44 @@ class Workshop:
         }
 
 
+@dataclass(frozen=True)
+class Sample:
+    """The sample collection: its folder, what it is drawn from, and what must come of it."""
+
+    folder: Path
+    plan: Plan
+    facts: SampleFacts
+
+
+@dataclass(frozen=True)
+class Road:
+    """A workshop in which every stage has run on the sample.
+
+    Attributes:
+        sample: which.
+        workshop: where.
+        tallies: what each stage gave back; ingest as ``ingest corpus`` and ``ingest uploads``.
+    """
+
+    sample: Sample
+    workshop: Workshop
+    tallies: dict[str, Tally]
+
+    def run(self) -> dict[str, Tally]:
+        """All stages, in their order."""
+        uploads = json.dumps([str(self.sample.folder / "photos" / "uploads.tsv")])
+        as_uploads = ("photos.collection=uploads", f"photos.metadata={uploads}")
+        tallies = {
+            "ingest corpus": self.workshop.run("ingest"),
+            "ingest uploads": self.workshop.run("ingest", *as_uploads),
+        }
+        return tallies | {name: self.workshop.run(name) for name in STAGES if name != "ingest"}
+
+
 def map_of(row: Mapping[str, Any]) -> MultiOrderMap:
     """The map in a row of ``posteriors``; refused unless its cells are sorted and cover the sphere once."""
-    return MultiOrderMap([cell["cell"] for cell in row["map"]], [cell["mass"] for cell in row["map"]])
+    cells = np.array([cell["cell"] for cell in row["map"]], np.int64)
+    return MultiOrderMap(cells, np.array([cell["mass"] for cell in row["map"]]))
 
 
 def line(photo_id: int, owner: str, latitude: float | None = None, longitude: float | None = None) -> str:

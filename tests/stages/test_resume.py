@@ -12,13 +12,12 @@ from pyspark.sql import SparkSession
 
 from im2gps_spark.photos.reasons import Status
 from im2gps_spark.store.tables import DESCRIPTORS, OUTCOMES, PHOTOS, RUNS
-from tests.conftest import Sample
-from tests.stages import Workshop, line
+from tests.stages import Sample, Workshop, line
 
 pytestmark = [pytest.mark.spark, pytest.mark.timeout(300)]
 
 # What people call their folders; Hadoop, glob patterns, URIs, TOML and templates each have their own view of them.
-ODD = "Фото d'été #1, 100% [neu] {x} a+b & \"c\"?"
+ODD = "Фото d'été #1, 100% [neu] {x} a+b & `c`?"
 KEY = "à l'envers %20/{photo_id} #*.jpg"
 GOOD, GONE, UNREADABLE = (1, 2, 3, 4), 5, 6
 
@@ -127,7 +126,7 @@ def test_a_run_that_was_killed_between_its_two_commits_is_healed(album):
 
 
 def test_a_photo_of_two_collections_is_tried_again_once(album, tmp_path):
-    """It failed as an upload, then joined the corpus, where it failed again: still one photo, and one vector of each."""
+    """It failed as an upload, then joined the corpus, where it failed again: it is one photo all the same."""
     lost = album.photos / "7.jpg"
     lost.symlink_to("/proc/self/mem")
     (tmp_path / "one.tsv").write_text(line(7, "7@N00", 1.0, 2.0))

@@ -32,8 +32,7 @@ from im2gps_spark.store.tables import (
     RUNS,
     TABLES,
 )
-from tests.conftest import Road
-from tests.stages import map_of
+from tests.stages import Road, map_of
 
 pytestmark = [pytest.mark.spark, pytest.mark.timeout(600)]
 
@@ -296,7 +295,8 @@ def test_every_good_upload_has_one_answer_of_the_night(road, posteriors):
     assert {row["photo_id"] for row in posteriors} == {photo.photo_id for photo in road.sample.plan.uploads.good}
     assert len(posteriors) == road.sample.facts.uploads.describe_ok
     assert {str(row["night"]) for row in posteriors} == {"2026-11-23"}
-    assert {row["index_version"] for row in posteriors} == {Library(road.workshop.folder / "index").current().index_version}
+    version = Library(road.workshop.folder / "index").current().index_version
+    assert {row["index_version"] for row in posteriors} == {version}
 
 
 def test_a_map_covers_the_sphere_once_in_order_with_mass_1(posteriors):

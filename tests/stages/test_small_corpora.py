@@ -10,8 +10,7 @@ from pyspark.sql import SparkSession
 from im2gps_spark.errors import UsageError
 from im2gps_spark.photos.reasons import Status
 from im2gps_spark.store.tables import NEIGHBOURS, POSTERIORS
-from tests.conftest import Sample
-from tests.stages import Workshop, line, map_of
+from tests.stages import Sample, Workshop, line, map_of
 
 pytestmark = [pytest.mark.spark, pytest.mark.timeout(300)]
 
