@@ -59,7 +59,8 @@ $(READY): pyproject.toml conf/spark-defaults.conf
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
 	@echo "set-up: Spark's library for Iceberg (once)"
 	@$(BIN)/python -m im2gps_spark.session
-	@# spark-submit of this environment finds Iceberg and this interpreter without being told.
+	@# spark-submit of this environment finds Iceberg and this interpreter, activated or not.
+	@sed -i.orig 's|"python3"|"$(abspath $(BIN)/python)"|' $(BIN)/find-spark-home
 	@home=$$($(BIN)/python -c 'import pathlib, pyspark; print(pathlib.Path(pyspark.__file__).parent)'); \
 	  mkdir -p "$$home/conf" && { cat conf/spark-defaults.conf; \
 	  echo "spark.pyspark.python $(abspath $(BIN)/python)"; } > "$$home/conf/spark-defaults.conf"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
@@ -34,7 +36,11 @@ def answers_of(lake: Lake, config: Config) -> DataFrame:
 
 
 def truth_of(lake: Lake, config: Config, file: str) -> DataFrame:
-    """True places: photo_id, truth_latitude, truth_longitude, owner_id; from a file, else the photos' geotags."""
+    """True places: photo_id, truth_latitude, truth_longitude, owner_id; from a file, else the photos' geotags.
+
+    Raises:
+        UsageError: the file can't be used, or has two places for a photo.
+    """
     photos = photos_of(lake, config.geolocate.collection)
     if not file:
         tagged = photos.filter(F.col("latitude").isNotNull())
@@ -42,6 +48,9 @@ def truth_of(lake: Lake, config: Config, file: str) -> DataFrame:
             "photo_id", "latitude AS truth_latitude", "longitude AS truth_longitude", "owner_id", "true AS known"
         )
     rows = [(t.photo_id, t.latitude, t.longitude) for t in read_truth(file)]
+    repeated = [photo_id for photo_id, n in Counter(row[0] for row in rows).items() if n > 1]
+    if repeated:
+        raise UsageError(f"truth {file}: photo {repeated[0]} stands in it more than once")
     truth = lake.spark.createDataFrame(rows, "photo_id bigint, truth_latitude double, truth_longitude double")
     owners = photos.select("photo_id", "owner_id").withColumn("known", F.lit(True))
     return truth.join(owners, "photo_id", "left")

@@ -120,6 +120,14 @@ def test_a_truth_that_is_not_there(refused):
     assert "truth /gone/truth.csv: can't be read" in said
 
 
+def test_a_truth_of_two_places_for_a_photo(road, refused, tmp_path):
+    rows = (road.sample.folder / "truth.csv").read_text("utf-8").splitlines()
+    (tmp_path / "truth.csv").write_text("\n".join([*rows, rows[1]]), "utf-8")
+    status, said = refused("evaluate", f"evaluate.truth={tmp_path}/truth.csv")
+    assert status == 2
+    assert f"photo {rows[1].split(',')[0]} stands in it more than once" in said
+
+
 def test_a_night_without_answers(refused):
     status, said = refused("evaluate", "geolocate.night=1999-12-31")
     assert status == 2
