@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numba
@@ -21,7 +21,7 @@ from im2gps_spark.sphere import EARTH_RADIUS_KM, Floats, concentration, normalis
 _ENTRIES_A_WIDTH = 40
 
 # Compiled code is kept beside the source, except where that came in a zip (spark-submit --py-files).
-_ON_DISK = Path(__file__).exists()
+ON_DISK = Path(__file__).exists()
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,8 @@ class Profile:
         """The sum of the shares."""
         return float(sum(self.shares))
 
+    # Cached: all photos ask for the same few, and each comes with its table.
+    @lru_cache(maxsize=256)  # noqa: B019 - a profile is a value, and small
     def split(self, width_km: float) -> tuple[Profile, Profile]:
         """The parts narrower than a width, and the others."""
         parts = list(zip(self.widths_km, self.shares, strict=True))
@@ -55,6 +57,7 @@ class Profile:
         wide = [p for p in parts if p[0] >= width_km]
         return _from_parts(narrow), _from_parts(wide)
 
+    @lru_cache(maxsize=256)  # noqa: B019
     def blurred(self, width_km: float) -> Profile:
         """The profile after a Gaussian blur: what a cell of that spread sees of it on average."""
         return Profile(tuple(float(np.hypot(w, width_km)) for w in self.widths_km), self.shares)
@@ -65,6 +68,12 @@ class Profile:
         for width, share in zip(self.widths_km, self.shares, strict=True):
             total += share * vmf_density(chord_squared, concentration(width))
         return total
+
+    @cached_property
+    def pull(self) -> Profile:
+        """What a place pulls with: each width's share times its kappa."""
+        kappas = concentration(np.array(self.widths_km))
+        return Profile(self.widths_km, tuple((np.array(self.shares) * kappas).tolist()))
 
     @cached_property
     def table(self) -> tuple[Floats, float]:
@@ -100,7 +109,7 @@ def kernel_sum(points: Floats, places: Floats, weights: Floats, profile: Profile
 
 # The places' coordinates lie apart, and sums may be reordered, so that the loop runs in vector registers: twice as
 # fast. The order is the compiler's, the same at every call.
-@numba.njit(cache=_ON_DISK, nogil=True, fastmath=True)
+@numba.njit(cache=ON_DISK, nogil=True, fastmath=True)
 def _sum(points, px, py, pz, weights, table, steps):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
     out = np.empty(len(points))
     for i in range(len(points)):
@@ -112,6 +121,34 @@ def _sum(points, px, py, pz, weights, table, steps):  # type: ignore[no-untyped-
             low = np.int32(at)
             total += weights[j] * (table[low] + (at - low) * (table[low + 1] - table[low]))
         out[i] = total
+    return out
+
+
+def pull_sum(points: Floats, places: Floats, weights: Floats, profile: Profile) -> Floats:
+    """Gradients of ``kernel_sum`` with respect to the points: sum_j w_j sum_s pi_s kappa_s f_s (place_j - point).
+
+    Args and shapes as there; returns (n, 3).
+    """
+    table, steps = profile.pull.table
+    x, y, z = np.ascontiguousarray(places.T)
+    return np.asarray(_pull(points, x, y, z, np.asarray(weights, np.float64), table, steps))
+
+
+@numba.njit(cache=ON_DISK, nogil=True, fastmath=True)
+def _pull(points, px, py, pz, weights, table, steps):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+    out = np.empty((len(points), 3))
+    for i in range(len(points)):
+        x, y, z = points[i, 0], points[i, 1], points[i, 2]
+        sx = sy = sz = 0.0
+        for j in range(len(px)):
+            dx, dy, dz = px[j] - x, py[j] - y, pz[j] - z
+            at = min(np.sqrt(dx * dx + dy * dy + dz * dz), 2.0) * steps
+            low = np.int32(at)
+            pull = weights[j] * (table[low] + (at - low) * (table[low + 1] - table[low]))
+            sx += pull * dx
+            sy += pull * dy
+            sz += pull * dz
+        out[i, 0], out[i, 1], out[i, 2] = sx, sy, sz
     return out
 
 
@@ -152,14 +189,11 @@ def climb(starts: Floats, places: Floats, weights: Floats, profile: Profile, ste
     Returns:
         (n, 3) unit vectors.
     """
-    # The pull of a place is the profile with each width's share times its kappa.
-    kappas = concentration(np.array(profile.widths_km))
-    pull = Profile(profile.widths_km, tuple(np.array(profile.shares) * kappas))
-    table, scale = pull.table
+    table, scale = profile.pull.table
     return np.asarray(_climb(np.array(starts, np.float64), places, weights, table, scale, steps))
 
 
-@numba.njit(cache=_ON_DISK, nogil=True)
+@numba.njit(cache=ON_DISK, nogil=True)
 def _climb(here, places, weights, table, scale, steps):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
     for i in range(len(here)):
         for _ in range(steps):

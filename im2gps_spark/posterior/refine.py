@@ -17,6 +17,7 @@ from im2gps_spark.grid import (
     first_point,
     to_nuniq,
 )
+from im2gps_spark.posterior.field import Field
 from im2gps_spark.posterior.kernels import Profile, equal_mass_points, kernel_sum
 from im2gps_spark.sphere import EARTH_RADIUS_KM, Floats
 
@@ -28,7 +29,7 @@ _COARSEST_ORDER = 1
 # the cell's centre, blurred by the cell's spread; there both err by a few per cent of the kernel's mass.
 _POINTS_BELOW = 0.5
 # Points of all kernels of one width together, and of each kernel at least; and witnesses of the error, of all widths.
-_POINTS, _POINTS_A_KERNEL, _WITNESSES = 8192, 7, 8192
+_POINTS, _POINTS_A_KERNEL, _WITNESSES = 8192, 7, 4096
 # The error that is seen, the larger of two estimates, against the one that is there: about the same (tests/posterior).
 _DEEPER = 1.0
 
@@ -130,6 +131,7 @@ class _Refinement:
         self.places, which = np.unique(density.places[heard], axis=0, return_inverse=True)
         weights = np.bincount(which.ravel(), weights=density.weights[heard], minlength=len(self.places))
         self.weights = np.asarray(weights, np.float64)
+        self._field = Field(self.places, self.weights, density.profile)
         self._points = {width: self._draw(width) for width in density.profile.widths_km}
         self._find_witnesses()
 
@@ -198,9 +200,8 @@ class _Refinement:
         narrow, wide = density.profile.split(_POINTS_BELOW * side)
         mass = np.full(len(index), density.uniform_share / (12.0 * 4.0**order))
         if wide.widths_km:
-            blurred = wide.blurred(side / np.sqrt(12.0))
-            at_centre = kernel_sum(cell_centres(order, index), self.places, self.weights, blurred)
-            mass += density.kernel_share * at_centre * cell_area_sr(order)
+            within = self._field.at_cells(order, index, _POINTS_BELOW * side)
+            mass += density.kernel_share * within * cell_area_sr(order)
         for width, share in zip(narrow.widths_km, narrow.shares, strict=True):
             curve, _, weight = self._points[width]
             before = np.concatenate([[0.0], np.cumsum(weight)])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
@@ -121,12 +122,17 @@ def _components(law: MultiOrderMap, inside: Ints) -> Ints:
     return np.asarray(connected_components(graph, directed=False)[1])
 
 
-def pooled(law: MultiOrderMap, order: int) -> tuple[Floats, Floats]:
-    """The law's masses pooled in cells no finer than an order: mean points (n, 3) on the sphere, and masses (n,)."""
-    key = law.starts >> (2 * (MAX_ORDER - order))
+def pooled(law: MultiOrderMap, order: int, some: NDArray[np.bool_] | None = None) -> tuple[Floats, Floats]:
+    """The law's masses pooled in cells no finer than an order: mean points (n, 3) on the sphere, and masses (n,).
+
+    Args:
+        some: which of the law's cells to pool; all if not given.
+    """
+    which = np.flatnonzero(law.mass > 0 if some is None else (law.mass > 0) & some)
+    if len(which) == 0:
+        return np.zeros((0, 3)), np.zeros(0)
+    key = law.starts[which] >> (2 * (MAX_ORDER - order))
     first = np.flatnonzero(np.concatenate([[True], key[1:] != key[:-1]]))
-    mass = np.add.reduceat(law.mass, first)
-    mean = np.add.reduceat(law.centres * law.mass[:, None], first)
-    keep = mass > 0
-    mean, mass = mean[keep], mass[keep]
+    mass = np.add.reduceat(law.mass[which], first)
+    mean = np.add.reduceat(law.centres[which] * law.mass[which, None], first)
     return mean / np.linalg.norm(mean, axis=1, keepdims=True), mass

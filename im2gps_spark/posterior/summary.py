@@ -20,7 +20,7 @@ H3_RESOLUTION = 5
 
 _STARTS = 8
 _MEDIAN_ORDER = 4
-_NEAR_KM = 1000.0
+_NEAR_KM, _NEAR_ORDER = 1000.0, 9
 _SEARCH_ORDER = 3
 
 
@@ -127,8 +127,8 @@ def find_median(law: MultiOrderMap) -> Floats:
     here = geodesic_median(*pooled(law, _MEDIAN_ORDER), start)
     # What pulls from afar pulls as one; what lies about the median decides where in it the balance is.
     near = distance_km(law.centres, here) < _NEAR_KM
-    far = pooled(MultiOrderMap(law.cells, np.where(near, 0.0, law.mass)), _MEDIAN_ORDER)
-    points, mass = (np.concatenate(pair) for pair in zip(far, (law.centres[near], law.mass[near]), strict=True))
+    parts = [pooled(law, _NEAR_ORDER, near), pooled(law, _MEDIAN_ORDER, ~near)]
+    points, mass = (np.concatenate(pair) for pair in zip(*parts, strict=True))
     return geodesic_median(points, mass, here)
 
 
