@@ -42,7 +42,7 @@ clean:  ## removes the virtual environment and the demo
 setup: java python $(READY)  ## virtual environment, packages, Java libraries; each of the others calls it
 
 java:
-	@version=$$("$${JAVA_HOME:+$$JAVA_HOME/bin/}java" -version 2>&1 | sed -n 's/.*version "\([0-9]*\).*/\1/p'); \
+	@version=$$("$${JAVA_HOME:+$$JAVA_HOME/bin/}java" -version 2>&1 | sed -n 's/.*version "\(1\.\)\{0,1\}\([0-9]*\).*/\2/p'); \
 	case "$$version" in \
 	  17|21) ;; \
 	  "") echo "im2gps: no Java found: install Java 17 or 21 and put it on the PATH or in JAVA_HOME" >&2; exit 1 ;; \
