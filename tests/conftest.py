@@ -16,6 +16,9 @@ from tests.stages import Road, Sample, Workshop
 
 SAMPLE = Parameters(corpus=400, uploads=40, seed=2008)
 NIGHT = "2026-11-23"
+# Tables of a few hundred rows are done before the JVM's optimising compiler pays off. What the quick one compiles must
+# then have room, for the room that it gets by default is soon full.
+QUICK_START = "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=256m -XX:MetaspaceSize=256m -XX:+UseSerialGC"
 
 
 @pytest.hookimpl(trylast=True)
@@ -29,12 +32,11 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     """The one Spark of a test run, on two cores. What needs it marks itself with ``spark``.
 
     Stages ask ``im2gps_spark.session`` for a session by their configuration: with this one running they get it, or
-    one beside it for another warehouse. Tables of a few hundred rows are done before the JVM's optimising compiler
-    pays off, or more than two partitions do.
+    one beside it for another warehouse.
     """
     options = local_settings(Config())["spark.driver.extraJavaOptions"]
     conf = {
-        "spark.driver.extraJavaOptions": f"{options} -XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+        "spark.driver.extraJavaOptions": f"{options} {QUICK_START}",
         "spark.sql.shuffle.partitions": "2",
     }
     folder = tmp_path_factory.mktemp("spark")
