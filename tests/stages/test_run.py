@@ -61,7 +61,6 @@ def on_batches(step):
         ("ingest", "_without_repeats", on_rows_twice),
         ("describe", "_work", on_batches),
         ("geolocate", "_answers", on_rows),
-        ("geolocate", "_answers", on_rows_twice),
     ],
 )
 def test_rows_that_are_lost_on_the_way_leave_everything_as_it_was(road, monkeypatch, stage, step, spoil):
