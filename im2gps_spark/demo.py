@@ -74,6 +74,11 @@ def _own(folder: Path, photos: Path, metadata: str, key: str | None) -> tuple[st
         raise UsageError(f"PHOTOS: there is no folder {photos}")
     key = key or find_key(photos, metadata)
     held = hold_out(metadata, folder)
+    _, chosen, owners = held.counts
+    if not 0 < chosen < owners:
+        raise UsageError(
+            f"METADATA: {owners} owner in {metadata}; some are held out to be judged, two at least are needed"
+        )
     log.info("demo: %d photos of %d owners held out of %d, keys like %s", *held.counts, key)
     return str(photos), [str(held.corpus)], str(held.uploads), key
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-
-import pyarrow as pa
 
 from im2gps_spark.errors import UsageError
 from im2gps_spark.photos.key import PhotoKey
@@ -77,22 +76,19 @@ def hold_out(metadata: str, folder: Path) -> HeldOut:
     truth = io.StringIO()
     rows = csv.writer(truth, lineterminator="\n")
     rows.writerow(["photo_id", "latitude", "longitude", "owner_id"])
-    owners: dict[str, bool] = {}
+    owners = {row["owner_id"] for _, row in _owned(metadata) if row["owner_id"]}
+    chosen = choose_owners(owners)
     known: set[int] = set()
-    anywhere = Rules("", PhotoKey("{photo_id}"), True, 0)
-    for split in lines.splits([metadata]):
-        for part in lines.read(split):
-            table = parse(part.lines, part.positions, split.path, anywhere)
-            for line, row in zip(part.lines, _owned(table), strict=True):
-                held = owners.setdefault(row["owner_id"], _held(row["owner_id"])) if row["owner_id"] else False
-                (uploads if held else corpus).write((_without_geotag(line) if held else line) + b"\n")
-                if held and row["status"] == Status.OK and row["photo_id"] not in known:
-                    known.add(row["photo_id"])
-                    rows.writerow([row["photo_id"], row["latitude"], row["longitude"], row["owner_id"]])
+    for line, row in _owned(metadata):
+        held = row["owner_id"] in chosen
+        (uploads if held else corpus).write((_without_geotag(line) if held else line) + b"\n")
+        if held and row["status"] == Status.OK and row["photo_id"] not in known:
+            known.add(row["photo_id"])
+            rows.writerow([row["photo_id"], row["latitude"], row["longitude"], row["owner_id"]])
     made = HeldOut(
         folder / "split" / "corpus.tsv",
         folder / "split" / "uploads.tsv",
-        (len(known), sum(owners.values()), len(owners)),
+        (len(known), len(chosen), len(owners)),
     )
     write_whole(made.corpus, corpus.getvalue())
     write_whole(made.uploads, uploads.getvalue())
@@ -100,13 +96,25 @@ def hold_out(metadata: str, folder: Path) -> HeldOut:
     return made
 
 
-def _owned(table: pa.Table) -> list[dict]:
-    rows: list[dict] = table.select(["photo_id", "latitude", "longitude", "owner_id", "status"]).to_pylist()
-    return rows
+def choose_owners(owners: Iterable[str]) -> set[str]:
+    """About a tenth of the owners, by a hash of their names; of two or more one at least, and one at least not."""
+    hashes = {owner: int.from_bytes(hashlib.sha256(owner.encode()).digest()[:8]) for owner in owners}
+    chosen = {owner for owner, value in hashes.items() if value % _ONE_OWNER_IN == 0}
+    if len(hashes) > 1 and not chosen:
+        chosen = {min(hashes, key=lambda owner: hashes[owner])}
+    elif len(hashes) > 1 and len(chosen) == len(hashes):
+        chosen.remove(max(hashes, key=lambda owner: hashes[owner]))
+    return chosen
 
 
-def _held(owner: str) -> bool:
-    return int.from_bytes(hashlib.sha256(owner.encode()).digest()[:8]) % _ONE_OWNER_IN == 0
+def _owned(metadata: str) -> Iterator[tuple[bytes, dict]]:
+    """The lines of metadata, each with its photo, owner, place and status wherever the photo lies."""
+    anywhere = Rules("", PhotoKey("{photo_id}"), True, 0)
+    for split in lines.splits([metadata]):
+        for part in lines.read(split):
+            table = parse(part.lines, part.positions, split.path, anywhere)
+            rows = table.select(["photo_id", "latitude", "longitude", "owner_id", "status"]).to_pylist()
+            yield from zip(part.lines, rows, strict=True)
 
 
 def _without_geotag(line: bytes) -> bytes:

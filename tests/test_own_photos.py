@@ -12,7 +12,7 @@ import pytest
 
 from im2gps_spark import demo
 from im2gps_spark.errors import UsageError
-from im2gps_spark.own_photos import KEYS, HeldOut, find_key, hold_out
+from im2gps_spark.own_photos import KEYS, HeldOut, choose_owners, find_key, hold_out
 from im2gps_spark.photos.key import PhotoKey
 from im2gps_spark.photos.metadata import COLUMNS_23, COLUMNS_25, Rules, parse
 
@@ -147,6 +147,16 @@ def test_about_a_tenth_of_the_owners_is_held_out(held):
     assert photos == len(rows_of(held.uploads))
 
 
+@pytest.mark.parametrize("owners", [["a", "b"], ["a", "b", "c"], [f"owner {i}" for i in range(7)]])
+def test_of_few_owners_one_is_held_out_and_one_is_not(owners):
+    assert 0 < len(choose_owners(owners)) < len(owners)
+
+
+def test_of_owners_that_would_all_be_held_out_one_stays():
+    held = [name for name in map(str, range(200)) if choose_owners([name])][:3]
+    assert len(choose_owners(held)) == 2
+
+
 def test_broken_lines_stay_in_the_corpus_as_they_were(held):
     corpus = held.corpus.read_bytes().split(b"\n")[:-1]
     assert corpus[:3] + corpus[-3:] == BROKEN
@@ -245,9 +255,16 @@ def test_a_wrong_key_is_said_before_any_work(tmp_path):
     assert not (tmp_path / "demo").exists()
 
 
+def test_photos_of_one_owner_are_refused_before_any_work(tmp_path):
+    lay(tmp_path / "photos", "{photo_id}.jpg", [1, 2])
+    metadata = write(tmp_path / "meta.tsv", [line(1), line(2)])
+    with pytest.raises(UsageError, match="two at least are needed"):
+        demo.demo(tmp_path / "demo", str(tmp_path / "photos"), metadata, [])
+
+
 def test_a_key_that_is_given_is_not_looked_for(tmp_path, monkeypatch):
     lay(tmp_path / "photos", "odd/{photo_id}.jpeg", [1, 2])
-    metadata = write(tmp_path / "meta.tsv", [line(1), line(2)])
+    metadata = write(tmp_path / "meta.tsv", [line(1), line(2, owner="2@N00")])
     ran = []
     monkeypatch.setattr(demo, "_run", lambda *configs: ran.extend(configs))
     demo.demo(tmp_path / "demo", str(tmp_path / "photos"), metadata, ["photos.key=odd/{photo_id}.jpeg"])
