@@ -58,8 +58,8 @@ def normalised(vectors: ArrayLike) -> Floats:
 def distance_km(a: ArrayLike, b: ArrayLike) -> Floats:
     """Great-circle distance between unit vectors (..., 3) that broadcast; km.
 
-    From the chord, |a - b| = 2 sin(d / 2R): exact to a fraction of a millimetre at any distance, where the arc
-    cosine of the dot product loses metres between neighbours.
+    From the chord, |a - b| = 2 sin(d / 2R): exact to a fraction of a millimetre between neighbours, where the arc
+    cosine of the dot product loses metres; to a tenth of a metre between antipodes.
     """
     chord = np.linalg.norm(np.asarray(a, np.float64) - np.asarray(b, np.float64), axis=-1)
     return np.asarray(2.0 * EARTH_RADIUS_KM * np.arcsin(np.minimum(chord / 2.0, 1.0)))
