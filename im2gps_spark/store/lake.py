@@ -9,7 +9,7 @@ from operator import and_
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from im2gps_spark.store.tables import CATALOG, NAMESPACE, TABLES, Table
+from im2gps_spark.store.tables import CATALOG, NAMESPACE, Table
 
 _PROPERTIES = "TBLPROPERTIES ('format-version'='2', 'write.parquet.compression-codec'='zstd')"
 
@@ -83,8 +83,3 @@ class Lake:
         by = f"PARTITIONED BY ({', '.join(table.partitioned_by)})" if table.partitioned_by else ""
         self.spark.sql(f"CREATE TABLE IF NOT EXISTS {table.path} ({table.ddl}) USING iceberg {by} {_PROPERTIES}")
         self._made.add(table.name)
-
-    def create_all(self) -> None:
-        """Makes every table that is not there yet, so that a query on an idle one is empty and not an error."""
-        for table in TABLES:
-            self._ensure(table)
