@@ -119,6 +119,23 @@ def _run_query(options: argparse.Namespace) -> None:
     print(query(settings.tables.warehouse, options.sql), end="")
 
 
+def _run_export(options: argparse.Namespace) -> None:
+    asked = {"engine": options.engine, "night": options.night}
+    named = [f"geolocate.{key}={value}" for key, value in asked.items() if value is not None]
+    settings = config.load(options.config, [*options.set, *named])
+    file = Path(options.to)
+    if file.suffix != ".fits" or file.is_dir():
+        raise UsageError(f"--to {file}: must name a file that ends in .fits")
+    from im2gps_spark.posterior.skymap import need_astropy
+
+    need_astropy()
+    from im2gps_spark.session import session
+    from im2gps_spark.stages.export import export
+
+    with session(settings, "export") as spark:
+        export(spark, settings, options.photo, file)
+
+
 def _stage_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", metavar="FILE", help="TOML file (conf/local.toml shows every key)")
     _common_options(parser)
@@ -164,6 +181,14 @@ def _parser() -> argparse.ArgumentParser:
     query.add_argument("sql", metavar="SQL", help="every table is there under its name: photos, posteriors, ...")
     _stage_options(query)
     query.set_defaults(run=_run_query)
+
+    export = commands.add_parser("export", help="a photo's map as a FITS file (needs the extra fits)")
+    export.add_argument("--photo", type=int, required=True, metavar="ID", help="photo_id in the table posteriors")
+    export.add_argument("--to", required=True, metavar="FILE.fits", help="replaced if it is there")
+    export.add_argument("--engine", help="which answer; geolocate.engine if not given")
+    export.add_argument("--night", metavar="DATE", help="of which night; geolocate.night, or the latest")
+    _stage_options(export)
+    export.set_defaults(run=_run_export)
 
     model = commands.add_parser("model", help="write the default learned descriptor as an ONNX file")
     model.add_argument("file", metavar="OUT.onnx")

@@ -149,6 +149,8 @@ class EvaluateSection(Section):
     """CSV with photo_id, latitude, longitude (and owner_id); if not given, the photos' own geotags."""
     bootstrap: int = Field(1000, ge=0, le=100_000)
     """Resamples of the owners behind each interval."""
+    page: str = "evaluation/index.html"
+    """Where the figures are written as a page; none if empty."""
 
 
 class AtlasSection(Section):

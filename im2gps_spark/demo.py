@@ -42,6 +42,7 @@ def demo(folder: Path, photos: str | None, metadata: str | None, overrides: list
         file, [*overrides, "photos.collection=uploads", f"photos.metadata={json.dumps([uploads])}"]
     )
     _run(as_corpus, as_uploads)
+    log.info("demo: how good the answers are: %s", folder / "evaluation" / "index.html")
     log.info("demo: open %s", folder / "atlas" / "index.html")
     from im2gps_spark.stages.atlas import QUERY
 
@@ -103,6 +104,7 @@ exclude_same_owner = true
 
 [evaluate]
 truth = {truth}
+page = {json.dumps(str(folder / "evaluation" / "index.html"))}
 
 [atlas]
 folder = {json.dumps(str(folder / "atlas"))}

@@ -20,6 +20,7 @@ class Candidates:
         distance: (k,) Euclidean distance of the rotated unit descriptors, in [0, 2].
         latitude, longitude: (k,) degrees.
         owner_photos: (k,) photos of the neighbour's owner in the corpus, at least 1.
+        accuracy: (k,) int8, of the geotag: Flickr's level, 1 (world) to 16 (street); 0 where it is unknown.
     """
 
     photo_id: NDArray[np.int64]
@@ -27,11 +28,12 @@ class Candidates:
     latitude: Floats
     longitude: Floats
     owner_photos: Floats
+    accuracy: NDArray[np.int8]
 
     @classmethod
     def none(cls) -> Candidates:
         """No neighbours at all."""
-        return cls(np.zeros(0, np.int64), np.zeros(0), np.zeros(0), np.zeros(0), np.zeros(0))
+        return cls(np.zeros(0, np.int64), np.zeros(0), np.zeros(0), np.zeros(0), np.zeros(0), np.zeros(0, np.int8))
 
     def take(self, rank: NDArray[np.int64]) -> Candidates:
         """Some of the neighbours, by position."""

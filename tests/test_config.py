@@ -85,6 +85,7 @@ def test_local_toml_shows_every_key_with_its_default():
         "photos.metadata",
         "tables.warehouse",
         "index.root",
+        "evaluate.page",
         "atlas.folder",
     }
     config = load(CONF / "local.toml").model_dump()

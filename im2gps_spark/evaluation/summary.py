@@ -1,100 +1,123 @@
-"""Scores of many photos to figures with intervals. Photos of one owner are not independent: owners are resampled."""
+"""Scores of many photos to figures with intervals."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from im2gps_spark.evaluation.scores import LEVELS, RADII_KM
+from im2gps_spark.evaluation.bootstrap import Bootstrap, Figure
+from im2gps_spark.evaluation.certainty import certainty_figures
+from im2gps_spark.evaluation.scores import LAW
+from im2gps_spark.evaluation.strata import MAIN
 from im2gps_spark.sphere import Floats
 
-INTERVAL = 0.95
-_MEANS = ("nll", "gain_over_prior", "entropy", "area50_km2", "area90_km2", "searched_km2")
-# Weights of this many (resample, photo) pairs are held at once.
-_PAIRS = 20_000_000
+RADII_KM = (1.0, 25.0, 200.0, 750.0, 2500.0)
+"""Street, city, region, country, continent (Hays & Efros 2015; Weyand et al. 2016)."""
+DISCS_KM = (25.0, 200.0, 750.0)
+"""Radii of the discs of most mass whose centres ``posteriors`` has: the points that accuracies ask for."""
+LEVELS = (0.5, 0.8, 0.9, 0.95)
+"""Highest-density regions whose coverage is reported."""
+GEOSCORE_KM = 1492.7
+"""GeoGuessr's: 5,000 points fall by e each so many kilometres."""
+
+GAINS = ("gain_over_prior", "gain_over_prior_order7")
+_MEANS = (*LAW, *GAINS)
 
 
-@dataclass(frozen=True)
-class Figure:
-    """A metric: its value, the ends of its interval (None without resampling), and the photos behind it."""
-
-    metric: str
-    value: float
-    low: float | None
-    high: float | None
-    n: int
+def disc_of(radius_km: float) -> float:
+    """The disc whose centre answers for an accuracy radius: its own, else the nearest that there is."""
+    return min(DISCS_KM, key=lambda disc: abs(np.log(disc / radius_km)))
 
 
-def figures(scores: Mapping[str, Floats], owners: NDArray, resamples: int, seed: int = 0) -> list[Figure]:
+def figures(scores: Mapping[str, Floats], draw: Bootstrap) -> list[Figure]:
     """The figures of one engine on one stratum.
 
     Args:
-        scores: columns (n,) of some of ``nll``, ``gain_over_prior``, ``hpd_level``, ``entropy``, ``area50_km2``,
-            ``area90_km2``, ``searched_km2``, ``error_km``, ``median_point_error_km``; NaN where unknown. A column
-            (n, m) holds m guesses for each photo: their accuracies are averaged, their median is that of all.
-        owners: (n,) whose the photos are.
-        resamples: of the owners, behind each 95 % interval; 0 for none.
+        scores: columns (n,) of some of ``scores.LAW``, ``GAINS``, ``error_km`` (of the mode), ``discN_error_km`` and
+            ``median_point_error_km``; NaN where unknown. ``error_km`` may be (n, m), m guesses for each photo: their
+            accuracies are averaged, their median is that of all.
+        draw: of the same photos.
     """
     made = []
     for name, column in scores.items():
-        known = np.isfinite(column).all(axis=tuple(range(1, column.ndim)))
+        known = np.asarray(np.isfinite(column.reshape(len(column), -1)).all(axis=1))
         if not known.any():
             continue
-        values = column[known]
-        draw = _Resampling(owners[known], resamples, seed)
-        if name in _MEANS:
-            made.append(draw.mean(name, values))
-        elif name == "hpd_level":
-            for level in LEVELS:
-                made.append(draw.mean(f"coverage{round(100 * level)}", (values <= level).astype(np.float64)))
+        values, some = column[known], draw.among(known)
+        if name == "hpd_level":
+            made += [some.mean(f"coverage{round(100 * level)}", _share(values <= level)) for level in LEVELS]
+        elif name in _MEANS:
+            made.append(some.mean(name, values))
         elif name == "error_km":
-            for radius in RADII_KM:
-                hits = (values <= radius).reshape(len(values), -1).mean(axis=1)
-                made.append(draw.mean(f"accuracy_{radius:g}km", hits))
-            made.append(draw.median("median_error_km", values))
+            made += [some.mean(f"accuracy_{r:g}km", _share(values <= r)) for r in RADII_KM]
+            made.append(some.median("median_error_km", values))
+            made.append(some.mean("mean_error_km", _rows(values)))
+            made.append(some.mean("geoscore", _rows(5000.0 * np.exp(-values / GEOSCORE_KM))))
+        elif name == "median_point_error_km":
+            made += [some.median(f"median_{name}", values), some.mean(f"mean_{name}", values)]
         else:
-            made.append(draw.median(f"median_{name}", values))
+            disc = float(name.removeprefix("disc").removesuffix("_error_km"))
+            radii = [r for r in RADII_KM if disc_of(r) == disc]
+            made += [some.mean(f"disc_accuracy_{r:g}km", _share(values <= r)) for r in radii]
     return made
 
 
-class _Resampling:
-    """The bootstrap over owners (Efron & Tibshirani 1993, ch. 6 and 8): percentile intervals."""
+def _rows(values: Floats) -> Floats:
+    """(n,) means of (n,) or (n, m)."""
+    return np.asarray(values.reshape(len(values), -1).mean(axis=1))
 
-    def __init__(self, owners: NDArray, resamples: int, seed: int) -> None:
-        _, self.owner = np.unique(owners, return_inverse=True)
-        self.count = int(self.owner.max()) + 1
-        self.resamples = resamples
-        self.rng = np.random.default_rng(seed)
 
-    def _weights(self) -> NDArray:
-        """(resamples, owners): how often each owner is drawn."""
-        return self.rng.multinomial(self.count, np.full(self.count, 1.0 / self.count), self.resamples)
+def _share(hits: NDArray[np.bool_]) -> Floats:
+    """(n,) shares of hits (n,) or (n, m)."""
+    return _rows(hits.astype(np.float64))
 
-    def _figure(self, metric: str, value: float, resampled: Floats, n: int) -> Figure:
-        if not self.resamples or self.count < 2:
-            return Figure(metric, value, None, None, n)
-        low, high = np.quantile(resampled, [(1 - INTERVAL) / 2, (1 + INTERVAL) / 2])
-        return Figure(metric, value, float(low), float(high), n)
 
-    def mean(self, metric: str, values: Floats) -> Figure:
-        weights = self._weights()
-        total = weights @ np.bincount(self.owner, weights=values, minlength=self.count)
-        photos = weights @ np.bincount(self.owner, minlength=self.count)
-        return self._figure(metric, float(values.mean()), total / photos, len(values))
+Row = tuple[str, str, Figure]
+"""Engine, stratum, figure."""
 
-    def median(self, metric: str, values: Floats) -> Figure:
-        guesses = values.size // len(values)
-        flat = values.ravel()
-        rank = np.argsort(flat, kind="stable")
-        owner, ordered = np.repeat(self.owner, guesses)[rank], flat[rank]
-        rows = max(1, _PAIRS // len(flat))
-        weights = self._weights()
-        medians = []
-        for begin in range(0, len(weights), rows):
-            cumulative = np.cumsum(weights[begin : begin + rows][:, owner], axis=1)
-            half = (cumulative >= cumulative[:, -1:] / 2.0).argmax(axis=1)
-            medians.append(ordered[half])
-        return self._figure(metric, float(np.median(flat)), np.concatenate([*medians, []]), len(values))
+
+def compare(
+    scores: Mapping[str, Mapping[str, Floats]],
+    parts: Mapping[str, NDArray[np.bool_]],
+    owners: NDArray,
+    resamples: int,
+) -> list[Row]:
+    """The figures of all engines on all strata; how they rank their answers on the main strata alone.
+
+    Args:
+        scores: by engine, columns of the same n photos as ``figures`` takes them.
+        parts: members (n,) of each stratum.
+        owners: (n,).
+        resamples: of the owners.
+    """
+    made: list[Row] = []
+    for stratum, inside in parts.items():
+        draw = Bootstrap(owners[inside], resamples)
+        for engine, columns in scores.items():
+            mine = {name: column[inside] for name, column in columns.items()}
+            found = figures(mine, draw)
+            if stratum in MAIN:
+                found += _certainty(mine, draw)
+            made += [(engine, stratum, figure) for figure in found]
+    return made
+
+
+def _certainty(scores: Mapping[str, Floats], draw: Bootstrap) -> list[Figure]:
+    """Of an engine that has one point for each photo, and laws that differ."""
+    entropy, error = scores.get("entropy"), scores.get("error_km")
+    if entropy is None or error is None or error.ndim > 1:
+        return []
+    known = np.isfinite(entropy) & np.isfinite(error)
+    return certainty_figures(entropy[known], error[known], draw.among(known)) if known.any() else []
+
+
+def with_gains(scores: Mapping[str, Mapping[str, Floats]], prior: str) -> dict[str, dict[str, Floats]]:
+    """Scores with each law's gains over the prior's, photo by photo."""
+    made = {engine: dict(columns) for engine, columns in scores.items()}
+    for engine, columns in made.items():
+        for gain, nll in zip(GAINS, ("nll", "nll_order7"), strict=True):
+            if engine != prior and nll in columns:
+                columns[gain] = scores[prior][nll] - columns[nll]
+    return made

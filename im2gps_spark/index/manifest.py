@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from im2gps_spark.errors import StageError, UsageError
 from im2gps_spark.store.files import sha256, write_whole
 
-FORMAT = 1
-"""Raised when a reader of today could not read what is written then."""
+FORMAT = 2
+"""Raised when a reader of today could not read what was written before: 2 brought the geotags' accuracy."""
 
 MANIFEST = "manifest.json"
 TRAINED = "trained.faiss"
@@ -73,8 +73,8 @@ class Manifest:
             raise UsageError(f"{folder} holds no index version ({error}); run build") from error
         if not isinstance(fields, dict) or fields.get("format") != FORMAT:
             raise UsageError(
-                f"{folder / MANIFEST} is not of format {FORMAT}: it was written by another version of im2gps-spark; "
-                "run train and build again, or the newer program"
+                f"{folder / MANIFEST} is not of format {FORMAT}: another version of im2gps-spark wrote this index; "
+                "run build again, or that version"
             )
         try:
             return cls(**fields)

@@ -42,7 +42,8 @@ class Plan:
         """What will be done and what it costs, in lines."""
         code = (self.subquantizers * self.bits + 7) // 8
         training = self.sample * 4 * (self.input_dimension + self.dimension) / 2**20
-        files = self.rows * (code + 8 + 2 * self.dimension + 32) / 2**20
+        # Ids stand in both files of a shard; place, owner and accuracy in one.
+        files = self.rows * (code + 2 * 8 + 2 * self.dimension + 29) / 2**20
         lines = [
             f"{self.rows} descriptors of {self.input_dimension} numbers, {self.sample} of them to train on",
             f"{self.dimension} components, {self.lists} lists, {self.subquantizers} x {self.bits} bits "

@@ -2,7 +2,7 @@
 
 ``shard-0003.faiss`` holds an ``IndexIVFPQ`` of the shard's own lists, numbered locally. ``shard-0003.arrow`` holds,
 sorted by photo id and memory-mapped when read, each photo's rotated descriptor in float16 for exact re-ranking, its
-place and its owner.
+place with the accuracy of its geotag, and its owner.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ class Rows:
         latitude, longitude: (n,) float64, degrees.
         owner: (n,) int64, a hash of the owner's id.
         owner_photos: (n,) float32, photos of the owner in the corpus.
+        accuracy: (n,) int8, of the geotag, 1 (world) to 16 (street); 0 where it is unknown.
     """
 
     photo_id: NDArray[np.int64]
@@ -46,6 +47,7 @@ class Rows:
     longitude: NDArray[np.float64]
     owner: NDArray[np.int64]
     owner_photos: NDArray[np.float32]
+    accuracy: NDArray[np.int8]
 
     def sorted(self) -> Rows:
         """The same photos in the order of their ids.
@@ -103,6 +105,7 @@ def arrow_bytes(rows: Rows) -> bytes:
             "longitude": pa.array(rows.longitude),
             "owner": pa.array(rows.owner),
             "owner_photos": pa.array(rows.owner_photos),
+            "accuracy": pa.array(rows.accuracy),
         }
     )
     sink = pa.BufferOutputStream()
@@ -192,4 +195,5 @@ class Shard:
             latitude=self.column("latitude")[slot],
             longitude=self.column("longitude")[slot],
             owner_photos=self.column("owner_photos")[slot].astype(np.float64),
+            accuracy=self.column("accuracy")[slot],
         )

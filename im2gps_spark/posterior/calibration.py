@@ -21,7 +21,8 @@ LEAST_PHOTOS = 300
 
 # The defaults count as much as this many photos.
 _PSEUDO_PHOTOS = 50.0
-_LEAST_UNIFORM = 0.002
+# The map follows the prior inside its cells, the uniform part too: it must stay well under the map's tolerance.
+_LEAST_UNIFORM, _MOST_UNIFORM = 0.002, 0.01
 _STEPS = 500
 _FOLDS = 5
 _UNIFORM_DENSITY = 1.0 / (4.0 * np.pi)
@@ -32,7 +33,7 @@ class Evidence:
     """What calibration looks at: densities at the true places of photos, their owners held out.
 
     Attributes:
-        kernels: (n, sharpnesses, widths) of the neighbours' vMF kernels, by sharpness of the votes and by width.
+        kernels: (n, sharpnesses, widths) of the neighbours' windows, by sharpness of the votes and by width.
         prior: (n,) of the prior without the photo's owner.
         owners: (n,) whose the photos are.
     """
@@ -88,8 +89,8 @@ def fit(evidence: Evidence, start: Shares) -> Shares:
         top = new_top
         if moved < 1e-7:
             break
-    top[2] = max(top[2], _LEAST_UNIFORM)
-    top = _unit(top)
+    top[:2] *= (1.0 - np.clip(top[2], _LEAST_UNIFORM, _MOST_UNIFORM)) / top[:2].sum()
+    top[2] = 1.0 - top[:2].sum()
     return Shares(tuple(sharpness.tolist()), tuple(width.tolist()), *top.tolist())
 
 

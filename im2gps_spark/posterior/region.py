@@ -1,16 +1,11 @@
-"""Highest-density regions of a map: their levels, areas and connected parts."""
+"""Highest-density regions of a map, exactly: their levels, areas and cells."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
-from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
-from im2gps_spark.grid import MAX_ORDER, Ints, MultiOrderMap, area_km2, first_point, neighbours
-from im2gps_spark.sphere import Floats, distance_km
+from im2gps_spark.grid import Ints, MultiOrderMap, area_km2
+from im2gps_spark.sphere import Floats
 
 _SAME = 1e-12
 
@@ -60,79 +55,3 @@ def hpd_area_km2(law: MultiOrderMap, levels: Floats) -> Floats:
 def hpd_level(law: MultiOrderMap, points: Floats) -> Floats:
     """Highest-density levels of points under a law, see ``Ranking.level``."""
     return Ranking(law).level(points)
-
-
-@dataclass(frozen=True)
-class Part:
-    """A connected part of a highest-density region.
-
-    Attributes:
-        peak: (3,) unit vector, centre of its densest cell.
-        mass: of the whole law.
-        area_km2: of the part.
-        radius_km: distance from the peak within which nine tenths of the part's mass lie.
-    """
-
-    peak: Floats
-    mass: float
-    area_km2: float
-    radius_km: float
-
-
-def connected_parts(ranking: Ranking, level: float = 0.8, most: int = 10) -> list[Part]:
-    """The parts of the ``level`` highest-density region, heaviest first, ``most`` of them.
-
-    Parts, not basins of modes: a part is where the photo may be on the ground, its bounds are the region's own, and
-    it needs no second width to say when two peaks are one.
-    """
-    law = ranking.law
-    inside = ranking.densest(level)
-    labels = _components(law, inside)
-    mass = np.bincount(labels, weights=law.mass[inside])
-    parts = []
-    for label in np.argsort(-mass, kind="stable")[:most]:
-        cells = inside[labels == label]
-        peak = law.centres_of(cells[np.argmax(law.density[cells])])
-        far = distance_km(law.centres_of(cells), peak)
-        near = np.argsort(far, kind="stable")
-        within = np.cumsum(law.mass[cells][near])
-        edge = near[min(int(np.searchsorted(within, 0.9 * within[-1])), len(near) - 1)]
-        # A cell reaches beyond its centre: without its own half side a part of one cell would have no radius.
-        radius = float(far[edge]) + float(np.sqrt(area_km2(law.area_sr[cells[edge]]) / np.pi))
-        parts.append(Part(peak, float(mass[label]), float(area_km2(law.area_sr[cells].sum())), radius))
-    return parts
-
-
-def _components(law: MultiOrderMap, inside: Ints) -> Ints:
-    """Which connected part each of some cells belongs to. Cells touch by a side or a corner.
-
-    Of two cells that touch, the finer has a neighbour, of its own order, that lies in the coarser.
-    """
-    order, index = law.order[inside], law.index[inside]
-    beside = neighbours(order, index)
-    there = first_point(np.repeat(order, 8), np.maximum(beside, 0).ravel())
-    found = np.searchsorted(law.starts, there, side="right") - 1
-    slot = np.full(len(law.cells), -1)
-    slot[inside] = np.arange(len(inside))
-    target = slot[found]
-    source = np.repeat(np.arange(len(inside)), 8)
-    coarser = law.order[found] <= np.repeat(order, 8)
-    edge = (beside.ravel() >= 0) & (target >= 0) & coarser
-    graph = coo_array((np.ones(int(edge.sum()), bool), (source[edge], target[edge])), shape=(len(inside),) * 2)
-    return np.asarray(connected_components(graph, directed=False)[1])
-
-
-def pooled(law: MultiOrderMap, order: int, some: NDArray[np.bool_] | None = None) -> tuple[Floats, Floats]:
-    """The law's masses pooled in cells no finer than an order: mean points (n, 3) on the sphere, and masses (n,).
-
-    Args:
-        some: which of the law's cells to pool; all if not given.
-    """
-    which = np.flatnonzero(law.mass > 0 if some is None else (law.mass > 0) & some)
-    if len(which) == 0:
-        return np.zeros((0, 3)), np.zeros(0)
-    key = law.starts[which] >> (2 * (MAX_ORDER - order))
-    first = np.flatnonzero(np.concatenate([[True], key[1:] != key[:-1]]))
-    mass = np.add.reduceat(law.mass[which], first)
-    mean = np.add.reduceat(law.centres[which] * law.mass[which, None], first)
-    return mean / np.linalg.norm(mean, axis=1, keepdims=True), mass

@@ -17,13 +17,14 @@ class PosteriorSettings(BaseModel):
     """Share of each sharpness in a neighbour's weight; scaled to sum to 1."""
     owner_damping: float = Field(0.5, ge=0, le=1)
     """A photo's vote is divided by (photos of its owner in the corpus) to this power."""
-    widths_km: list[float] = [25.0, 50.0, 100.0, 200.0, 400.0, 800.0]
-    """Kernel widths (sigma); the narrowest is the floor that keeps exact repeats of a geotag from ruling."""
-    width_shares: list[float] = [0.65, 0.0, 0.01, 0.12, 0.16, 0.06]
+    widths_km: list[float] = [25.0, 100.0, 400.0, 1600.0]
+    """Widths (sigma) of the kernels through which neighbours see the prior; the narrowest is the floor that keeps
+    exact repeats of a geotag from ruling."""
+    width_shares: list[float] = [0.0, 0.22, 0.33, 0.45]
     """Share of each width in the neighbours' part; scaled to sum to 1."""
-    prior_share: float = Field(0.5, ge=0, le=1)
+    prior_share: float = Field(0.02, ge=0, le=1)
     """Share of the corpus' prior in the density."""
-    uniform_share: float = Field(0.005, gt=0, le=1)
+    uniform_share: float = Field(0.01, gt=0, le=0.05)
     """Share of the uniform law, so that the density is positive everywhere."""
     calibrated: bool = True
     """Whether the shares that ``calibrate`` found for the index in use take the place of those given here."""
@@ -42,8 +43,8 @@ class PosteriorSettings(BaseModel):
                 raise ValueError(f"{name} must not be negative, and not all zero")
         if min(self.sharpness) < 0 or max(self.sharpness) > 50:
             raise ValueError("sharpness must lie between 0 and 50")
-        if min(self.widths_km) < 1.0 or max(self.widths_km) > 10_000:
-            raise ValueError("widths_km must lie between 1 and 10,000 km")
+        if min(self.widths_km) < 5.0 or max(self.widths_km) > 10_000:
+            raise ValueError("widths_km must lie between 5 and 10,000 km")
         if self.prior_share + self.uniform_share > 1:
             raise ValueError("prior_share and uniform_share must not exceed 1 together")
         return self

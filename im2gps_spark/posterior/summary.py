@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 
 import h3
 import numpy as np
 
-from im2gps_spark.grid import MultiOrderMap, cell_centres, resolve
+from im2gps_spark.grid import MultiOrderMap
+from im2gps_spark.posterior.density import Density
 from im2gps_spark.posterior.gazetteer import Gazetteer, Name
-from im2gps_spark.posterior.kernels import climb
-from im2gps_spark.posterior.refine import Density, refine
-from im2gps_spark.posterior.region import Part, Ranking, connected_parts, pooled
-from im2gps_spark.sphere import UNIFORM_ENTROPY, Floats, coordinates, distance_km, geodesic_median
+from im2gps_spark.posterior.law import Law
+from im2gps_spark.posterior.parts import Part, connected_parts
+from im2gps_spark.posterior.points import DISC_RADII_KM, find_disc, find_median, find_mode
+from im2gps_spark.posterior.refine import refine
+from im2gps_spark.sphere import UNIFORM_ENTROPY, Floats, coordinates
 
 H3_RESOLUTION = 5
-"""Hexagons of about 250 km^2: the scale of the narrowest kernel."""
+"""Hexagons of about 250 km^2: the scale of the kernel that the mode is sought with."""
 
-_STARTS = 8
-_MEDIAN_ORDER = 4
-_NEAR_KM, _NEAR_ORDER = 1000.0, 9
-_SEARCH_ORDER = 3
+AREA_LEVELS = (0.5, 0.8, 0.9, 0.95)
+
+PRIOR_BITS = 0.05
+"""An answer that says less than this beyond the prior is flagged as no more than the prior."""
 
 
 @dataclass(frozen=True)
@@ -30,21 +31,22 @@ class Summary:
 
     Attributes:
         map: relative to the prior (the contract of ``posteriors.map``), mass 1.
-        mode: (3,) unit vector of the greatest density.
+        mode: (3,) unit vector of the greatest density, see ``points.find_mode``.
+        discs: a unit vector (3,) for each of ``points.DISC_RADII_KM``: the disc about it holds most.
         median: (3,) unit vector of least expected great-circle distance.
         entropy: differential, nats over steradians; uniform: ln 4 pi.
         information_over_prior: Kullback-Leibler divergence from the prior, nats.
-        area50_km2, area90_km2: areas of the highest-density regions.
+        areas_km2: of the highest-density regions of ``AREA_LEVELS``.
         parts: connected parts of the 80 % region, heaviest first, and their ``names``.
     """
 
     map: MultiOrderMap
     mode: Floats
+    discs: list[Floats]
     median: Floats
     entropy: float
     information_over_prior: float
-    area50_km2: float
-    area90_km2: float
+    areas_km2: Floats
     parts: list[Part]
     names: list[Name]
 
@@ -64,22 +66,25 @@ class Summary:
         latitude, longitude = coordinates(self.mode)
         return int(h3.str_to_int(h3.latlng_to_cell(float(latitude), float(longitude), H3_RESOLUTION)))
 
+    @property
+    def no_more_than_prior(self) -> bool:
+        """Whether the photo said nothing that the corpus did not say before."""
+        return self.information_over_prior_bits < PRIOR_BITS
+
 
 def summarise(density: Density, tolerance: float) -> Summary:
     """The map of a density and all that follows from it."""
     relative = refine(density, tolerance).check()
-    law = resolve(relative, density.prior)
-    ranking = Ranking(law)
-    area50, area90 = ranking.area_km2(np.array([0.5, 0.9]))
-    parts = connected_parts(ranking)
+    law = Law.of(relative, density.background)
+    parts = connected_parts(law)
     return Summary(
         map=relative,
-        mode=find_mode(density, law),
+        mode=find_mode(law),
+        discs=[find_disc(law, radius) for radius in DISC_RADII_KM],
         median=find_median(law),
-        entropy=entropy(law),
-        information_over_prior=divergence(relative, density.prior),
-        area50_km2=float(area50),
-        area90_km2=float(area90),
+        entropy=law.entropy,
+        information_over_prior=law.information_over_prior,
+        areas_km2=law.area_km2(np.array(AREA_LEVELS)),
         parts=parts,
         names=Gazetteer.shared().names(np.array([part.peak for part in parts])),
     )
@@ -96,42 +101,3 @@ def divergence(relative: MultiOrderMap, prior: MultiOrderMap) -> float:
     held = relative.mass > 0
     within = prior.mass_within(relative.order[held], relative.index[held])
     return max(0.0, float(np.sum(relative.mass[held] * np.log(relative.mass[held] / within))))
-
-
-def find_mode(density: Density, law: MultiOrderMap) -> Floats:
-    """The point of greatest density: (3,).
-
-    Mean shift from the densest places, for kernels peak at or between them; the map's densest cell is a candidate
-    too, for the prior may outweigh the neighbours. Of equals the southernmost is taken.
-    """
-    candidates = [law.centres_of(np.argmax(law.density))[None]]
-    if len(density.places):
-        places = np.unique(density.places, axis=0)
-        starts = places[np.argsort(-density.at(places), kind="stable")[:_STARTS]]
-        candidates += [starts, climb(starts, density.places, density.weights, density.profile)]
-    points = np.concatenate(candidates)
-    height = density.at(points)
-    best = points[height >= height.max() * (1.0 - 1e-9)]
-    rank = np.lexsort(np.round(best, 9).T)
-    return np.asarray(best[rank[0]])
-
-
-def find_median(law: MultiOrderMap) -> Floats:
-    """The point of least expected great-circle distance to the law: (3,).
-
-    The expected distance has several minima on a sphere: the best of a coarse grid starts the descent.
-    """
-    points, mass = pooled(law, _SEARCH_ORDER)
-    grid = _search_grid()
-    start = grid[np.argmin(distance_km(grid[:, None], points[None]) @ mass)]
-    here = geodesic_median(*pooled(law, _MEDIAN_ORDER), start)
-    # What pulls from afar pulls as one; what lies about the median decides where in it the balance is.
-    near = distance_km(law.centres, here) < _NEAR_KM
-    parts = [pooled(law, _NEAR_ORDER, near), pooled(law, _MEDIAN_ORDER, ~near)]
-    points, mass = (np.concatenate(pair) for pair in zip(*parts, strict=True))
-    return geodesic_median(points, mass, here)
-
-
-@cache
-def _search_grid() -> Floats:
-    return cell_centres(_SEARCH_ORDER, np.arange(12 * 4**_SEARCH_ORDER))

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from im2gps_spark.grid import MultiOrderMap
+from im2gps_spark.grid import MAX_ORDER, cells_at
 from im2gps_spark.neighbours import Candidates
-from im2gps_spark.posterior.kernels import Profile
-from im2gps_spark.posterior.refine import Density
+from im2gps_spark.posterior.accuracy import capped_shares, least_width_km
+from im2gps_spark.posterior.background import Background
+from im2gps_spark.posterior.density import Density
 from im2gps_spark.posterior.settings import PosteriorSettings
-from im2gps_spark.sphere import Floats, unit_vectors
-
-_UNHEARD = 0.001
-"""Share of the votes that is not worth a kernel each; far below the map's tolerance."""
+from im2gps_spark.posterior.windows import window_masses
+from im2gps_spark.sphere import Floats, concentration, unit_vectors
 
 
 def standard_similarity(distance: Floats, mean: float, spread: float) -> Floats:
@@ -47,21 +46,40 @@ def weights_by_sharpness(score: Floats, owner_photos: Floats, settings: Posterio
     return np.asarray(weight / weight.sum(axis=1, keepdims=True))
 
 
-def density_of(candidates: Candidates, weights: Floats, settings: PosteriorSettings, prior: MultiOrderMap) -> Density:
-    """The photo's density: its neighbours' kernels, the prior and the uniform law in their shares.
+def density_of(candidates: Candidates, weights: Floats, settings: PosteriorSettings, background: Background) -> Density:
+    """The photo's density: its neighbours' windows, the prior and the uniform law in their shares.
 
-    Without neighbours the prior takes their share. The lightest neighbours, a thousandth of the votes together, are
-    left out: where votes are sharp they are nearly all, and each costs as much as a heavy one.
+    Without neighbours the prior takes their share.
+
+    Args:
+        weights: (k,) of the candidates, summing to 1.
     """
-    kernel_share = 1.0 - settings.prior_share - settings.uniform_share if len(candidates) else 0.0
-    rank = np.argsort(-weights, kind="stable")
-    heard = np.sort(rank[: int(np.searchsorted(np.cumsum(weights[rank]), 1.0 - _UNHEARD)) + 1])
+    widths = np.array(settings.widths_km)
+    shares = np.array(settings.width_shares) / np.sum(settings.width_shares)
+    heard = 1.0 - settings.prior_share - settings.uniform_share if len(candidates) else 0.0
+    votes = heard * weights[:, None] * capped_shares(widths, shares, least_width_km(candidates.accuracy))
     return Density(
-        places=unit_vectors(candidates.latitude[heard], candidates.longitude[heard]).reshape(-1, 3),
-        weights=weights[heard] / weights[heard].sum() if len(heard) else weights,
-        profile=Profile.of(settings.widths_km, settings.width_shares),
-        prior=prior,
-        kernel_share=kernel_share,
-        prior_share=1.0 - settings.uniform_share - kernel_share,
+        places=unit_vectors(candidates.latitude, candidates.longitude).reshape(-1, 3),
+        votes=votes.reshape(-1, len(widths)),
+        widths_km=widths,
+        background=background,
+        prior_share=1.0 - settings.uniform_share - heard,
         uniform_share=settings.uniform_share,
     )
+
+
+def window_ratios(candidates: Candidates, widths_km: Floats, point: Floats, background: Background) -> Floats:
+    """(k, widths) what each neighbour's window of each width is of the prior's density at a point (3,).
+
+    What ``Density.ratio`` sums, apart; where a geotag does not allow a width, the narrowest that it allows.
+    """
+    places = unit_vectors(candidates.latitude, candidates.longitude).reshape(-1, 3)
+    curve = cells_at(MAX_ORDER, places)
+    chord = np.einsum("ij,ij->i", places - point, places - point)
+    ratios = np.empty((len(places), len(widths_km)))
+    for i, width in enumerate(widths_km.tolist()):
+        kernel = np.exp(-0.5 * concentration(width) * chord)
+        ratios[:, i] = kernel / window_masses(background, places, curve, width)
+    # Row i: the width that a vote of width i is given.
+    given = capped_shares(widths_km, np.eye(len(widths_km)), least_width_km(candidates.accuracy))
+    return np.asarray(np.einsum("jis,js->ji", given, ratios))

@@ -17,7 +17,7 @@ from im2gps_spark.photos.decode import decode, limit_threads
 from im2gps_spark.photos.reasons import Rejected, Status
 from im2gps_spark.stages.answers import answers_of, truth_of
 from im2gps_spark.stages.described import photos_of, status_is
-from im2gps_spark.stages.geolocate import read_prior
+from im2gps_spark.stages.priors import read_prior
 from im2gps_spark.stages.run import Run, Tally
 from im2gps_spark.store import photos as store
 from im2gps_spark.store.lake import Lake

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -16,22 +15,19 @@ from pyspark.sql import functions as F
 
 from im2gps_spark.config import Config
 from im2gps_spark.errors import UsageError
-from im2gps_spark.grid import cell_centres, cells_from_coordinates
 from im2gps_spark.index import shard as shards
 from im2gps_spark.index.grouping import group
 from im2gps_spark.index.library import Library, Training, name_of
 from im2gps_spark.index.manifest import FORMAT, MOMENTS, TRAINED, Manifest, shard_name
 from im2gps_spark.index.training import Trained
 from im2gps_spark.photos.reasons import Status
-from im2gps_spark.posterior import prior
-from im2gps_spark.stages.arrow import spark_schema
+from im2gps_spark.posterior.accuracy import STREET, UNKNOWN
+from im2gps_spark.stages.arrow import runs_of, spark_schema
 from im2gps_spark.stages.described import corpus_of, descriptor, stage_outcomes, status_is, with_vectors
+from im2gps_spark.stages.priors import prior_rule, write_prior
 from im2gps_spark.stages.run import Run, Tally
 from im2gps_spark.store.files import write_whole
-from im2gps_spark.store.tables import OUTCOMES, PRIORS
-
-# Votes are pooled as whole numbers: sums of fractions would depend on the order of the tasks.
-_VOTE_UNITS = 2**20
+from im2gps_spark.store.tables import OUTCOMES
 
 _ENCODED = pa.schema(
     [
@@ -43,6 +39,7 @@ _ENCODED = pa.schema(
         ("longitude", pa.float64()),
         ("owner", pa.int64()),
         ("owner_photos", pa.float32()),
+        ("accuracy", pa.int8()),
     ]
 )
 _WRITTEN = pa.schema(
@@ -76,13 +73,19 @@ def build(spark: SparkSession, config: Config) -> Tally:
         run.tally.add(rows.count(), rows)
         run.check()
         corpus = with_owners(rows.filter(status_is(Status.OK)))
-        name = name_of(training.name, _fingerprint(corpus), config.index.collection, FORMAT, _prior_rule(config))
+        name = name_of(
+            training.name,
+            _fingerprint(corpus),
+            config.index.collection,
+            FORMAT,
+            prior_rule(config.geolocate.owner_damping),
+        )
         if library.has(name):
             run.say(f"index {name} is there, whole")
         else:
             run.say(f"index {name}: {run.tally.count(Status.OK)} photos into {training.plan['shards']} shards")
             _write_index(run, corpus, library.version_folder(name), training, data, name)
-        _write_prior(run, corpus, name)
+        write_prior(run, corpus, name)
         run.lake.merge(OUTCOMES, run.stamp(stage_outcomes(rows, run.stage, name)))
         library.use(name)
     finally:
@@ -98,16 +101,16 @@ def _same_descriptor(training: Training, name: str, version: str) -> None:
         )
 
 
-def _prior_rule(config: Config) -> list[float]:
-    """What the prior map depends on besides the corpus."""
-    return [prior.TOLERANCE, prior.UNIFORM_SHARE, *prior.WIDTHS_KM, *prior.SHARES, config.geolocate.owner_damping]
-
-
 def with_owners(corpus: DataFrame) -> DataFrame:
-    """The corpus' photos, places and vectors with a hash of each ``owner`` and the number of ``owner_photos``."""
+    """The corpus' photos, places and vectors with a hash of each ``owner`` and the number of ``owner_photos``.
+
+    ``accuracy`` is a geotag's level, 1 to 16, and 0 where the metadata have none or a number that is no level.
+    """
     counts = corpus.groupBy("owner_id").agg(F.count("*").cast("float").alias("owner_photos"))
     rows = corpus.join(counts, "owner_id").withColumn("owner", F.xxhash64("owner_id"))
-    return rows.select("photo_id", "latitude", "longitude", "owner", "owner_photos", "vector")
+    known = F.col("accuracy").between(UNKNOWN, STREET)
+    rows = rows.withColumn("accuracy", F.when(known, F.col("accuracy")).otherwise(UNKNOWN).cast("tinyint"))
+    return rows.select("photo_id", "latitude", "longitude", "accuracy", "owner", "owner_photos", "vector")
 
 
 def _fingerprint(corpus: DataFrame) -> str:
@@ -188,26 +191,10 @@ def _write_shards(
 ) -> Iterator[pa.RecordBatch]:
     """In a Python worker: rows sorted by shard to files, one shard in memory at a time."""
     trained = Trained.from_bytes(data.value)  # type: ignore[attr-defined]
-    for shard, table in _by_shard(batches):
+    for shard, table in runs_of(batches, "shard"):
         lists = np.flatnonzero(shard_of_list == shard)
         made = _write_shard(Path(folder), trained, lists, shard, _rows(table))
         yield pa.RecordBatch.from_pylist([made], schema=_WRITTEN)
-
-
-def _by_shard(batches: Iterator[pa.RecordBatch]) -> Iterator[tuple[int, pa.Table]]:
-    held: list[pa.RecordBatch] = []
-    current = -1
-    for batch in batches:
-        shard = batch.column("shard").to_numpy()
-        cuts = np.concatenate([[0], np.flatnonzero(np.diff(shard)) + 1, [len(shard)]])
-        for begin, end in pairwise(cuts):
-            if end > begin and shard[begin] != current:
-                if held:
-                    yield current, pa.Table.from_batches(held)
-                held, current = [], int(shard[begin])
-            held.append(batch.slice(begin, end - begin))
-    if held:
-        yield current, pa.Table.from_batches(held)
 
 
 def _rows(table: pa.Table) -> shards.Rows:
@@ -227,13 +214,15 @@ def _rows(table: pa.Table) -> shards.Rows:
         longitude=column("longitude"),
         owner=column("owner"),
         owner_photos=column("owner_photos"),
+        accuracy=column("accuracy"),
     ).sorted()
 
 
 def _no_rows(trained: Trained) -> shards.Rows:
     whole, half = np.zeros(0, np.int64), np.zeros((0, trained.ivf.d), np.float16)
     codes = np.zeros((0, trained.ivf.code_size), np.uint8)
-    return shards.Rows(whole, whole, codes, half, np.zeros(0), np.zeros(0), whole, np.zeros(0, np.float32))
+    counts, levels = np.zeros(0, np.float32), np.zeros(0, np.int8)
+    return shards.Rows(whole, whole, codes, half, np.zeros(0), np.zeros(0), whole, counts, levels)
 
 
 def _write_shard(folder: Path, trained: Trained, lists: np.ndarray, shard: int, rows: shards.Rows) -> dict:
@@ -255,37 +244,3 @@ def _moments(total: np.ndarray, products: np.ndarray, rows: int) -> bytes:
     out = io.BytesIO()
     np.savez(out, mean=mean, covariance=products / max(rows, 1) - np.outer(mean, mean))
     return out.getvalue()
-
-
-def _write_prior(run: Run, corpus: DataFrame, name: str) -> None:
-    """The prior map, from votes pooled by place; owners damped like neighbours are."""
-    table = pooled_places(corpus, run.config.geolocate.owner_damping).toArrow().sort_by("cell")
-    centres = cell_centres(prior.PLACE_ORDER, table.column("cell").to_numpy())
-    made = prior.prior_map(centres, table.column("vote").to_numpy().astype(np.float64)).check()
-    run.say(f"prior of {len(centres)} places in {len(made.cells)} cells")
-    version = pa.array([name] * len(made.cells), pa.string())
-    columns = pa.table({"index_version": version, "cell": made.cells, "mass": made.mass})
-    run.lake.replace(PRIORS, f"index_version = '{name}'", corpus.sparkSession.createDataFrame(columns))
-
-
-def pooled_places(corpus: DataFrame, damping: float, *, by_owner: bool = False) -> DataFrame:
-    """Votes by cell of ``prior.PLACE_ORDER`` (and by owner): cell, vote in fixed point.
-
-    Args:
-        corpus: as ``with_owners`` gives it.
-        damping: power of the owner's number of photos that a vote is divided by.
-    """
-    vote = F.round(F.pow("owner_photos", F.lit(-damping)) * _VOTE_UNITS).cast("bigint")
-    keys = ["owner"] if by_owner else []
-    places = corpus.select("latitude", "longitude", vote.alias("vote"), *keys)
-    fields = [("cell", pa.int64()), ("vote", pa.int64()), *((key, pa.int64()) for key in keys)]
-    pools = places.mapInArrow(_pool, spark_schema(pa.schema(fields)))
-    return pools.groupBy("cell", *keys).agg(F.sum("vote").alias("vote"))
-
-
-def _pool(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    for batch in batches:
-        where = (batch.column(n).to_numpy(zero_copy_only=False) for n in ("latitude", "longitude"))
-        cells = pa.array(cells_from_coordinates(prior.PLACE_ORDER, *where))
-        rest = [name for name in batch.schema.names if name not in ("latitude", "longitude")]
-        yield pa.RecordBatch.from_arrays([cells, *(batch.column(n) for n in rest)], names=["cell", *rest])

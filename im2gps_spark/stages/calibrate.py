@@ -19,12 +19,13 @@ from im2gps_spark.photos.reasons import Status
 from im2gps_spark.posterior import prior
 from im2gps_spark.posterior.calibration import Evidence
 from im2gps_spark.posterior.calibration import calibrate as find_shares
-from im2gps_spark.posterior.votes import standard_similarity, weights_by_sharpness
-from im2gps_spark.sphere import concentration, unit_vectors, vmf_density
+from im2gps_spark.posterior.votes import standard_similarity, weights_by_sharpness, window_ratios
+from im2gps_spark.sphere import unit_vectors
 from im2gps_spark.stages.arrow import spark_schema
-from im2gps_spark.stages.build import pooled_places, with_owners
+from im2gps_spark.stages.build import with_owners
 from im2gps_spark.stages.described import corpus_of, stage_outcomes, status_is, with_vectors
 from im2gps_spark.stages.geolocate import same_descriptor
+from im2gps_spark.stages.priors import SharedPrior, pooled_places, shared_prior
 from im2gps_spark.stages.run import Run, Tally
 from im2gps_spark.stages.search import by_photo, find_neighbours
 from im2gps_spark.store.tables import OUTCOMES
@@ -32,7 +33,7 @@ from im2gps_spark.store.tables import OUTCOMES
 _PHOTOS = 2000
 _SALT = "calibrate"
 
-_EVIDENCE = pa.schema([("photo_id", pa.int64()), ("kernels", pa.list_(pa.float64()))])
+_EVIDENCE = pa.schema([("photo_id", pa.int64()), ("ratios", pa.list_(pa.float64()))])
 
 
 def calibrate(spark: SparkSession, config: Config) -> Tally:
@@ -62,9 +63,10 @@ def calibrate(spark: SparkSession, config: Config) -> Tally:
         truth = sample.select("photo_id", "latitude", "longitude")
         places = {r["photo_id"]: (r["latitude"], r["longitude"]) for r in truth.collect()}
         shared = spark.sparkContext.broadcast(places)
-        work = partial(_evidence, settings=settings, places=shared)
-        kernels = found.mapInArrow(work, spark_schema(_EVIDENCE)).toArrow().sort_by("photo_id")
-        made = find_shares(_with_prior(corpus, sample, kernels, settings), config.geolocate)
+        background = shared_prior(run.lake, manifest.index_version)
+        work = partial(_evidence, settings=settings, places=shared, prior=background)
+        ratios = found.mapInArrow(work, spark_schema(_EVIDENCE)).toArrow().sort_by("photo_id")
+        made = find_shares(_with_prior(corpus, sample, ratios, settings), config.geolocate)
         run.say(made.describe())
         library.put_calibration(manifest.index_version, made)
         run.lake.merge(OUTCOMES, run.stamp(stage_outcomes(sample, run.stage, manifest.index_version)))
@@ -75,21 +77,19 @@ def calibrate(spark: SparkSession, config: Config) -> Tally:
 
 
 def _evidence(
-    batches: Iterator[pa.RecordBatch], settings: GeolocateSection, places: object
+    batches: Iterator[pa.RecordBatch], settings: GeolocateSection, places: object, prior: SharedPrior
 ) -> Iterator[pa.RecordBatch]:
-    """In a Python worker: the kernels' densities at each photo's true place, by sharpness and width."""
-    kappa = concentration(np.array(settings.widths_km))
+    """In a Python worker: what the windows are of the prior at each photo's true place, by sharpness and width."""
+    background, widths = prior.background(), np.array(settings.widths_km)
     for photo, parts, mean, spread in by_photo(batches):
         near = merge(parts, settings.k)
         weights = weights_by_sharpness(standard_similarity(near.distance, mean, spread), near.owner_photos, settings)
         truth = unit_vectors(*places.value[photo])  # type: ignore[attr-defined]
-        offset = unit_vectors(near.latitude, near.longitude).reshape(-1, 3) - truth
-        chord = np.einsum("ij,ij->i", offset, offset)
-        kernels = weights @ vmf_density(chord[:, None], kappa)
-        yield pa.RecordBatch.from_pylist([{"photo_id": photo, "kernels": kernels.ravel().tolist()}], schema=_EVIDENCE)
+        ratios = weights @ window_ratios(near, widths, truth, background)
+        yield pa.RecordBatch.from_pylist([{"photo_id": photo, "ratios": ratios.ravel().tolist()}], schema=_EVIDENCE)
 
 
-def _with_prior(corpus: DataFrame, sample: DataFrame, kernels: pa.Table, settings: GeolocateSection) -> Evidence:
+def _with_prior(corpus: DataFrame, sample: DataFrame, ratios: pa.Table, settings: GeolocateSection) -> Evidence:
     """The evidence with the prior at each true place, its owner's photos taken out."""
     damping = settings.owner_damping
     owned = with_owners(corpus)
@@ -98,23 +98,23 @@ def _with_prior(corpus: DataFrame, sample: DataFrame, kernels: pa.Table, setting
     truth = unit_vectors(table.column("latitude").to_numpy(), table.column("longitude").to_numpy())
     owner = table.column("owner").to_numpy()
 
-    pools = pooled_places(owned, damping).toArrow().sort_by("cell")
+    pools = pooled_places(owned, damping).toArrow().sort_by([("cell", "ascending"), ("step", "ascending")])
     centres = cell_centres(prior.PLACE_ORDER, pools.column("cell").to_numpy())
-    votes = pools.column("vote").to_numpy().astype(np.float64)
+    votes, steps = pools.column("vote").to_numpy().astype(np.float64), pools.column("step").to_numpy()
     theirs = owned.join(photos.select("owner").distinct(), "owner", "left_semi")
-    own = (
-        pooled_places(theirs, damping, by_owner=True).toArrow().sort_by([("owner", "ascending"), ("cell", "ascending")])
-    )
+    keys = [("owner", "ascending"), ("cell", "ascending"), ("step", "ascending")]
+    own = pooled_places(theirs, damping, by_owner=True).toArrow().sort_by(keys)
     own_centres = cell_centres(prior.PLACE_ORDER, own.column("cell").to_numpy())
-    own_votes, own_owner = own.column("vote").to_numpy().astype(np.float64), own.column("owner").to_numpy()
+    own_votes, own_steps = own.column("vote").to_numpy().astype(np.float64), own.column("step").to_numpy()
+    own_owner = own.column("owner").to_numpy()
 
     density = np.empty(len(truth))
-    whole = prior.kernels_at(truth, centres, votes)
+    whole = prior.kernels_at(truth, centres, votes, steps)
     for i, who in enumerate(owner):
         mine = slice(np.searchsorted(own_owner, who, side="left"), np.searchsorted(own_owner, who, side="right"))
-        rest = whole[i] - prior.kernels_at(truth[i : i + 1], own_centres[mine], own_votes[mine])[0]
+        theirs_here = prior.kernels_at(truth[i : i + 1], own_centres[mine], own_votes[mine], own_steps[mine])[0]
         left = max(float(votes.sum() - own_votes[mine].sum()), 1.0)
-        density[i] = prior.mixed(max(rest, 0.0) / left)
+        density[i] = prior.mixed(max(whole[i] - theirs_here, 0.0) / left)
     shape = (len(truth), len(settings.sharpness), len(settings.widths_km))
-    flat = kernels.column("kernels").combine_chunks().flatten().to_numpy()
-    return Evidence(flat.reshape(shape), density, owner)
+    flat = ratios.column("ratios").combine_chunks().flatten().to_numpy()
+    return Evidence(flat.reshape(shape) * density[:, None, None], density, owner)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterator
 from functools import partial
+from itertools import islice
 
+import numpy as np
 import pyarrow as pa
 from pyspark import StorageLevel
 from pyspark.sql import DataFrame, SparkSession
@@ -14,24 +16,23 @@ from pyspark.sql import functions as F
 from im2gps_spark import __version__
 from im2gps_spark.config import Config, GeolocateSection
 from im2gps_spark.errors import StageError, UsageError
-from im2gps_spark.grid import MultiOrderMap
 from im2gps_spark.index.library import Library, name_of
 from im2gps_spark.index.manifest import Manifest
 from im2gps_spark.neighbours import merge
 from im2gps_spark.photos.reasons import Status
-from im2gps_spark.posterior.rows import NEIGHBOUR, POSTERIOR, to_row
+from im2gps_spark.posterior.rows import ANSWER, to_batch
 from im2gps_spark.posterior.summary import summarise
 from im2gps_spark.posterior.votes import density_of, standard_similarity, vote_weights
 from im2gps_spark.stages.arrow import spark_schema
 from im2gps_spark.stages.described import descriptor, photos_of, stage_outcomes, status_is, with_vectors
+from im2gps_spark.stages.priors import SharedPrior, shared_prior
 from im2gps_spark.stages.run import Run, Tally
 from im2gps_spark.stages.search import by_photo, find_neighbours
 from im2gps_spark.store.lake import Lake
-from im2gps_spark.store.tables import NEIGHBOURS, OUTCOMES, POSTERIORS, PRIORS
+from im2gps_spark.store.tables import NEIGHBOURS, OUTCOMES, POSTERIORS
 
-_ANSWER = pa.schema(
-    [("photo_id", pa.int64()), ("posterior", pa.struct(POSTERIOR)), ("neighbours", pa.list_(pa.struct(NEIGHBOUR)))]
-)
+# Answers put into one batch: each is some tens of kilobytes.
+_BATCH = 64
 
 
 def geolocate(spark: SparkSession, config: Config) -> Tally:
@@ -101,36 +102,29 @@ def _answered(lake: Lake, config: Config, manifest: Manifest, night: dt.date, se
     return lake.read(POSTERIORS).filter(same).select("photo_id")
 
 
-def read_prior(lake: Lake, version: str) -> MultiOrderMap:
-    """The prior map of an index version.
-
-    Raises:
-        UsageError: there is none in the table.
-    """
-    table = lake.read(PRIORS).filter(F.col("index_version") == version).select("cell", "mass").toArrow()
-    if not table.num_rows:
-        raise UsageError(f"the table priors has no map of index {version}; run build with these tables")
-    return MultiOrderMap.from_cells(table.column("cell").to_numpy(), table.column("mass").to_numpy()).check()
-
-
 def _answers(run: Run, ready: DataFrame, index: Manifest, folder: str, settings: GeolocateSection) -> DataFrame:
     """A row a photo with its posterior and its neighbours."""
-    prior = read_prior(run.lake, index.index_version)
-    prior_of = ready.sparkSession.sparkContext.broadcast((prior.cells, prior.mass))
+    prior = shared_prior(run.lake, index.index_version)
     found = find_neighbours(ready, run.tally.count(Status.OK), index, folder, settings)
-    return found.mapInArrow(partial(_locate, settings=settings, prior=prior_of), spark_schema(_ANSWER))
+    return found.mapInArrow(partial(_locate, settings=settings, prior=prior), spark_schema(ANSWER))
 
 
-def _locate(batches: Iterator[pa.RecordBatch], settings: GeolocateSection, prior: object) -> Iterator[pa.RecordBatch]:
+def _locate(
+    batches: Iterator[pa.RecordBatch], settings: GeolocateSection, prior: SharedPrior
+) -> Iterator[pa.RecordBatch]:
     """In a Python worker: the shards' answers of each photo, merged, to its posterior."""
-    background = MultiOrderMap(*prior.value)  # type: ignore[attr-defined]
-    for photo, parts, mean, spread in by_photo(batches):
-        near = merge(parts, settings.k)
-        weights = vote_weights(standard_similarity(near.distance, mean, spread), near.owner_photos, settings)
-        density = density_of(near, weights, settings, background)
-        summary = summarise(density, settings.tolerance)
-        answer = to_row(photo, summary, near, weights, settings.neighbours_kept)
-        yield pa.RecordBatch.from_pylist([answer], schema=_ANSWER)
+    background = prior.background()
+    photos = by_photo(batches)
+    while some := list(islice(photos, _BATCH)):
+        summaries, kept = [], []
+        for _, parts, mean, spread in some:
+            near = merge(parts, settings.k)
+            score = standard_similarity(near.distance, mean, spread)
+            weights = vote_weights(score, near.owner_photos, settings)
+            summaries.append(summarise(density_of(near, weights, settings, background), settings.tolerance))
+            first = np.arange(min(settings.neighbours_kept, len(near)))
+            kept.append((near.take(first), weights[first]))
+        yield to_batch([photo for photo, *_ in some], summaries, kept)
 
 
 def _write(run: Run, answers: DataFrame, count: int, manifest: Manifest, night: dt.date, settings: str) -> None:

@@ -17,7 +17,7 @@ from im2gps_spark.neighbours import Candidates
 from im2gps_spark.stages.arrow import spark_schema
 
 _QUERIES_A_TASK = 256
-_ANSWERS_A_TASK = 64
+_ANSWERS_A_TASK = 512
 
 _ROUTED = pa.schema(
     [
@@ -77,10 +77,16 @@ def by_photo(
                 yield current["photo_id"], parts, current["mean"], current["spread"]
                 parts = []
             current = row
-            numbers = np.frombuffer(row["numbers"]).reshape(4, -1)
-            parts.append(Candidates(np.frombuffer(row["ids"], np.int64), *numbers))
+            ids = np.frombuffer(row["ids"], np.int64)
+            distance, latitude, longitude, owner_photos, accuracy = np.frombuffer(row["numbers"]).reshape(5, -1)
+            parts.append(Candidates(ids, distance, latitude, longitude, owner_photos, accuracy.astype(np.int8)))
     if current is not None:
         yield current["photo_id"], parts, current["mean"], current["spread"]
+
+
+def _numbers(part: Candidates) -> bytes:
+    """The rows that ``by_photo`` takes apart again; all in float64, which holds a level exactly."""
+    return np.stack([part.distance, part.latitude, part.longitude, part.owner_photos, part.accuracy]).tobytes()
 
 
 def _route(batches: Iterator[pa.RecordBatch], folder: str, nprobe: int) -> Iterator[pa.RecordBatch]:
@@ -134,7 +140,7 @@ def _search(batches: Iterator[pa.RecordBatch], folder: str, settings: GeolocateS
                     "mean": row["mean"],
                     "spread": row["spread"],
                     "ids": part.photo_id.tobytes(),
-                    "numbers": np.stack([part.distance, part.latitude, part.longitude, part.owner_photos]).tobytes(),
+                    "numbers": _numbers(part),
                 }
                 for row, part in zip(mine, answers, strict=True)
             ]

@@ -82,4 +82,8 @@ class Lake:
             self.spark.sql(f"CREATE NAMESPACE IF NOT EXISTS {CATALOG}.{NAMESPACE}")
         by = f"PARTITIONED BY ({', '.join(table.partitioned_by)})" if table.partitioned_by else ""
         self.spark.sql(f"CREATE TABLE IF NOT EXISTS {table.path} ({table.ddl}) USING iceberg {by} {_PROPERTIES}")
+        # A table made by an earlier version gets the columns that have come since; its old rows have nulls there.
+        there = set(self.spark.table(table.path).columns)
+        if new := [f"{name} {kind}" for name, kind in table.columns if name not in there]:
+            self.spark.sql(f"ALTER TABLE {table.path} ADD COLUMNS ({', '.join(new)})")
         self._made.add(table.name)

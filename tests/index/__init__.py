@@ -64,6 +64,7 @@ def rows_of(trained: Trained, corpus: Corpus) -> Rows:
         longitude=(corpus.photo_id % 360 - 180).astype(np.float64),
         owner=corpus.owner,
         owner_photos=photos[owner].astype(np.float32),
+        accuracy=(corpus.photo_id % 17).astype(np.int8),
     )
 
 

@@ -199,7 +199,7 @@ def test_a_folder_without_its_manifest_is_no_version(library, version):
 def test_another_format_is_refused(library, version, number):
     rewrite(library.version_folder("v1"), format=number)
     assert not library.has("v1")
-    with pytest.raises(UsageError, match=rf"{MANIFEST} is not of format {FORMAT}"):
+    with pytest.raises(UsageError, match=rf"v1/{MANIFEST} is not of format {FORMAT}.*run build again"):
         library.current()
 
 

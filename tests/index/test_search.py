@@ -298,6 +298,9 @@ def test_neighbours_bring_what_is_known_of_them(small):
     assert np.array_equal(found.latitude, rows.latitude[which])
     assert np.array_equal(found.longitude, rows.longitude[which])
     assert np.array_equal(found.owner_photos, rows.owner_photos[which])
+    assert np.array_equal(found.accuracy, rows.accuracy[which])
+    assert found.accuracy.dtype == np.int8
+    assert len(set(found.accuracy.tolist())) > 5
     assert {value.dtype.kind for value in (found.latitude, found.owner_photos, found.distance)} == {"f"}
 
 
@@ -355,7 +358,8 @@ DISTANCES = st.sampled_from([0.0, 0.5, np.nextafter(0.5, 1), 1.0, 2.0])
 def candidates(some: Sequence[tuple[float, int]]) -> Candidates:
     distance = np.array([d for d, _ in some], np.float64)
     photo = np.array([p for _, p in some], np.int64)
-    return Candidates(photo, distance, photo / 2.0, -photo / 2.0, (photo % 5).astype(np.float64))
+    owner_photos, accuracy = (photo % 5).astype(np.float64), (photo % 17).astype(np.int8)
+    return Candidates(photo, distance, photo / 2.0, -photo / 2.0, owner_photos, accuracy)
 
 
 @settings(max_examples=100, deadline=None, derandomize=True)
@@ -369,9 +373,11 @@ def test_parts_are_merged_by_distance_and_id(some, parts, k):
     whole = candidates(sorted(some)[:k])
     for name in Candidates.__dataclass_fields__:
         assert np.array_equal(getattr(merged, name), getattr(whole, name))
+        assert getattr(merged, name).dtype == getattr(whole, name).dtype
 
 
 def test_nothing_merged_is_nothing():
     assert len(merge([], 5)) == 0
     assert len(merge([Candidates.none(), Candidates.none()], 5)) == 0
     assert merge([], 5).photo_id.dtype == np.int64
+    assert merge([], 5).accuracy.dtype == np.int8

@@ -97,6 +97,8 @@ def test_the_other_file_is_plain_arrow(tmp_path, trained):
     assert table.column("vector").to_pylist()[3] == rows.vectors[3].tolist()
     assert table.column("latitude").to_pylist() == rows.latitude.tolist()
     assert table.column("owner_photos").to_pylist() == rows.owner_photos.tolist()
+    assert table.schema.field("accuracy").type == pa.int8()
+    assert table.column("accuracy").to_pylist() == rows.accuracy.tolist()
 
 
 def test_an_open_shard_gives_back_what_was_written(tmp_path, trained):
@@ -104,7 +106,7 @@ def test_an_open_shard_gives_back_what_was_written(tmp_path, trained):
     shard = opened(tmp_path, trained, rows, FEW_LISTS)
     assert np.array_equal(shard.photo_id, rows.photo_id)
     assert np.array_equal(shard.vectors, rows.vectors)
-    for name in ("latitude", "longitude", "owner", "owner_photos"):
+    for name in ("latitude", "longitude", "owner", "owner_photos", "accuracy"):
         assert np.array_equal(shard.column(name), getattr(rows, name))
     assert not shard.vectors.flags.owndata  # mapped, not copied
 
@@ -188,6 +190,7 @@ def test_the_nearest_by_the_kept_vectors_come_first(shard):
     assert np.array_equal(best.latitude, shard.column("latitude")[::3][rank])
     assert np.array_equal(best.longitude, shard.column("longitude")[::3][rank])
     assert np.array_equal(best.owner_photos, shard.column("owner_photos")[::3][rank])
+    assert np.array_equal(best.accuracy, shard.column("accuracy")[::3][rank])
 
 
 def test_equal_distances_are_ordered_by_id_whatever_the_order_of_candidates(tmp_path, trained):

@@ -26,7 +26,7 @@ from im2gps_spark.store.tables import Table
 
 @dataclass(frozen=True)
 class Workshop:
-    """A folder with a warehouse, an index, an atlas and the configuration that names them.
+    """A folder with a warehouse, an index, an atlas, an evaluation and the configuration that names them.
 
     Attributes:
         file: the configuration; tables, index and page lie beside it.
@@ -40,6 +40,7 @@ class Workshop:
         places: dict[str, dict[str, object]] = {
             "tables": {"warehouse": str(folder / "warehouse")},
             "index": {"root": str(folder / "index")},
+            "evaluate": {"page": str(folder / "evaluation" / "index.html")},
             "atlas": {"folder": str(folder / "atlas")},
         }
         lines = []

@@ -14,6 +14,7 @@ import pytest
 
 from im2gps_spark.grid import MultiOrderMap, resolve
 from im2gps_spark.index.library import Library
+from im2gps_spark.index.search import Index
 from im2gps_spark.photos.reasons import Reason, Status
 from im2gps_spark.sample.collection import Collection
 from im2gps_spark.sample.faults import REPEAT
@@ -393,6 +394,16 @@ def test_the_index_is_two_shards_or_more_of_plain_faiss_files(road, photos):
     assert [index.ntotal for index in indexes] == manifest.rows
     assert len(np.unique(ids)) == len(ids) == road.sample.facts.corpus.describe_ok
     assert {photos[int(i)]["collection"] for i in ids} == {"corpus"}
+
+
+def test_the_index_knows_how_well_each_place_is_known(road, photos):
+    library = Library(road.workshop.folder / "index")
+    index = Index(library.version_folder(library.current().index_version))
+    shards = [index.shard(number) for number in range(index.manifest.shards)]
+    held = {int(i): int(a) for s in shards for i, a in zip(s.photo_id, s.column("accuracy"), strict=True)}
+    assert held == {i: photos[i]["accuracy"] for i in held}
+    assert len(held) == road.sample.facts.corpus.describe_ok
+    assert set(held.values()) == set(range(6, 17))
 
 
 def ids_in(index: Any) -> np.ndarray:

@@ -1,0 +1,167 @@
+"""A prior map made ready for many photos: its masses by order, and in blocks of small cells, each asked for once."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from im2gps_spark.grid import Ints, MultiOrderMap, cell_centres, cell_side_radians, neighbours
+from im2gps_spark.sphere import EARTH_RADIUS_KM, Floats
+
+TOP_ORDER = 8
+"""Masses of all cells down to this order (25 km) are held; deeper ones are looked up."""
+
+BLOCK_ORDERS = 3
+"""A block is the cells, three orders down, of one cell: 8 x 8 of them."""
+
+BLOCK = 4**BLOCK_ORDERS
+
+# A kernel is evaluated on cells whose side is half its width: its blocks have a side of 4 widths, so a block and those
+# that touch it hold all of a kernel that matters.
+_CELLS_A_WIDTH = 2.0
+
+
+def grid_order(width_km: float) -> int:
+    """The order of the cells that kernels of a width are evaluated on."""
+    side = float(cell_side_radians(0)) * EARTH_RADIUS_KM
+    order = np.ceil(np.log2(0.98 * _CELLS_A_WIDTH * side / width_km))
+    return int(max(order, BLOCK_ORDERS))
+
+
+class Work(NamedTuple):
+    """Memory used again from photo to photo: a row a block that windows are spread over.
+
+    Attributes:
+        mass: (rows, BLOCK) the votes' mass in each cell.
+        ratio: (rows, 4, BLOCK) at each cell's centre: the ratio to the prior's density, and its gradient.
+    """
+
+    mass: Floats
+    ratio: Floats
+
+
+class Background:
+    """The prior of an index version. One a process: what it has worked out stays with it.
+
+    Args:
+        prior: a map of mass 1, positive everywhere.
+
+    Raises:
+        ValueError: a cell without mass, or a total that is not 1.
+    """
+
+    def __init__(self, prior: MultiOrderMap) -> None:
+        if not bool(np.all(prior.mass > 0)):
+            raise ValueError("the prior must be positive everywhere")
+        self.map = prior.check()
+        self._levels: dict[int, Level] = {}
+        self._work = Work(np.zeros((0, BLOCK)), np.zeros((0, 4, BLOCK)))
+
+    def room_for(self, rows: int) -> Work:
+        """Memory for the windows of one photo: the same for the next, for new memory costs more than the sums in it."""
+        if rows > len(self._work.mass):
+            size = max(rows, 2 * len(self._work.mass))
+            mass, ratio = np.zeros((size, BLOCK)), np.zeros((size, 4, BLOCK))
+            mass[: len(self._work.mass)], ratio[: len(self._work.mass)] = self._work.mass, self._work.ratio
+            self._work = Work(mass, ratio)
+        return self._work
+
+    @cached_property
+    def pyramid(self) -> Floats:
+        """Masses of all cells of orders 0 to ``TOP_ORDER``, order after order; order n begins at 4 (4^n - 1)."""
+        levels = [self.map.mass_within(TOP_ORDER, np.arange(12 * 4**TOP_ORDER))]
+        for _ in range(TOP_ORDER):
+            levels.append(levels[-1].reshape(-1, 4).sum(axis=1))
+        return np.concatenate(levels[::-1])
+
+    @cached_property
+    def first_of(self) -> Ints:
+        """(12 * 4^TOP_ORDER,) position in the map of the cell that holds the first point of each top cell."""
+        starts = np.arange(12 * 4**TOP_ORDER) << (2 * (29 - TOP_ORDER))
+        return np.asarray(np.searchsorted(self.map.starts, starts, side="right") - 1)
+
+    @cached_property
+    def log_density(self) -> Floats:
+        """(n,) log density of the map's cells, nats per steradian."""
+        return np.log(self.map.density)
+
+    def forget(self) -> None:
+        """Gives the memory of all blocks back."""
+        self._levels.clear()
+
+    def level(self, order: int) -> Level:
+        """The blocks of cells of an order."""
+        if order not in self._levels:
+            self._levels[order] = Level(self.map, order)
+        return self._levels[order]
+
+
+class Level:
+    """Blocks of cells of one order, made when they are first asked for.
+
+    Attributes:
+        order: of the cells.
+        slot_of: (blocks of the sphere,) where a block lies in the arrays below; -1: not made yet.
+        block: (n,) the blocks made.
+        centres: (n, 3, BLOCK) unit vectors, coordinate by coordinate: sums over a block run through memory.
+        mass: (n, BLOCK) of the prior.
+        around: (n, 9 or 12) slots of a block and of those that touch it; -1 where there is none, and in the first
+            place where they have not been made.
+    """
+
+    def __init__(self, prior: MultiOrderMap, order: int) -> None:
+        self.order = order
+        self._prior = prior
+        self._nside = 1 << (order - BLOCK_ORDERS)
+        blocks = 12 * self._nside**2
+        self.slot_of: NDArray[np.int32] = np.full(blocks, -1, np.int32)
+        self.count = 0
+        self.block = np.zeros(0, np.int64)
+        self.centres = np.zeros((0, 3, BLOCK))
+        self.mass = np.zeros((0, BLOCK))
+        # On the twelve blocks of the sphere itself everything is near everything.
+        self.around: NDArray[np.int32] = np.zeros((0, 12 if self._nside == 1 else 9), np.int32)
+
+    def ensure(self, blocks: Ints) -> NDArray[np.int32]:
+        """Slots (n,) of blocks, made with those around them where they are missing."""
+        slots = self.slot_of[blocks]
+        missing = np.unique(blocks[slots < 0])
+        bare = blocks[slots >= 0]
+        lonely = np.unique(np.concatenate([missing, bare[self.around[self.slot_of[bare], 0] < 0]]))
+        if len(lonely):
+            beside = self._beside(lonely)
+            self._make(np.unique(beside[(beside >= 0) & (self.slot_of[np.maximum(beside, 0)] < 0)]))
+            self.around[self.slot_of[lonely]] = np.where(beside >= 0, self.slot_of[np.maximum(beside, 0)], -1)
+            slots = self.slot_of[blocks]
+        return slots
+
+    def _beside(self, blocks: Ints) -> Ints:
+        if self._nside == 1:
+            return np.tile(np.arange(12), (len(blocks), 1))
+        order = self.order - BLOCK_ORDERS
+        return np.concatenate([blocks[:, None], neighbours(order, blocks)], axis=1)
+
+    def _make(self, blocks: Ints) -> None:
+        if not len(blocks):
+            return
+        end = self.count + len(blocks)
+        if end > len(self.block):
+            self._grow(max(end, 2 * len(self.block), 64))
+        cells = blocks[:, None] * BLOCK + np.arange(BLOCK)
+        here = slice(self.count, end)
+        self.slot_of[blocks] = np.arange(self.count, end)
+        self.block[here] = blocks
+        self.centres[here] = cell_centres(self.order, cells).swapaxes(1, 2)
+        self.mass[here] = self._prior.mass_within(self.order, cells)
+        self.around[here] = -1
+        self.count = end
+
+    def _grow(self, size: int) -> None:
+        for name in ("block", "centres", "mass", "around"):
+            old = getattr(self, name)
+            new = np.zeros((size, *old.shape[1:]), old.dtype)
+            new[: self.count] = old[: self.count]
+            setattr(self, name, new)

@@ -1,0 +1,189 @@
+"""The sphere, cut into cells as fine as the windows on it vary."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+
+from im2gps_spark.grid import MAX_ORDER, Ints
+from im2gps_spark.posterior.background import BLOCK_ORDERS, TOP_ORDER, Background
+from im2gps_spark.posterior.curve import cell_centre
+from im2gps_spark.posterior.kernels import ON_DISK
+from im2gps_spark.posterior.windows import Layer
+from im2gps_spark.sphere import Floats
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Cells along the curve: orders, nested indices, masses of the prior and of the density."""
+
+    order: Ints
+    index: Ints
+    prior: Floats
+    mass: Floats
+
+
+WHOLE = (np.zeros(12, np.int64), np.arange(12))
+
+
+def cut(
+    layers: list[Layer],
+    background: Background,
+    prior_share: float,
+    uniform_share: float,
+    negligible: float,
+    roots: tuple[Ints, Ints] = WHOLE,
+) -> Cells:
+    """Cells as fine as layers of windows vary.
+
+    Args:
+        layers: the widest first.
+        prior_share, uniform_share: of the mass, beside the windows.
+        negligible: the windows' mass that is not worth a cell of its own.
+        roots: orders and indices of the cells to cut, along the curve.
+    """
+    prior, work = background.map, background.room_for(0)
+    root_order, root_index = roots
+    sizes = [len(layer.block) for layer in layers]
+    return Cells(*_cells(
+        np.array([layer.order for layer in layers], np.int64), np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
+        _joined([layer.block for layer in layers]), _joined([layer.row for layer in layers]),
+        np.concatenate([np.zeros(0), *(layer.before for layer in layers)]), work.mass, work.ratio,
+        background.pyramid, background.first_of, prior.starts, prior.density, prior.cumulative,
+        prior_share, uniform_share, negligible, root_order, root_index,
+    ))  # fmt: skip
+
+
+def _joined(parts: list[Ints]) -> Ints:
+    return np.concatenate([np.zeros(0, np.int64), *parts])
+
+
+@numba.njit(cache=ON_DISK, nogil=True)
+def _prior_mass(order, index, pyramid, first_of, starts, density, cumulative):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+    if order <= TOP_ORDER:
+        return pyramid[4 * (4**order - 1) + index]
+    begin = index << (2 * (MAX_ORDER - order))
+    end = (index + 1) << (2 * (MAX_ORDER - order))
+    first = first_of[index >> (2 * (order - TOP_ORDER))]
+    while first + 1 < len(starts) and starts[first + 1] <= begin:
+        first += 1
+    last = first
+    while last + 1 < len(starts) and starts[last + 1] < end:
+        last += 1
+    if first == last:
+        return density[first] * np.pi / 3.0 / 4.0**order
+    return cumulative[last + 1] - cumulative[first]
+
+
+@numba.njit(cache=ON_DISK, nogil=True)
+def search(values, begin, end, what):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+    """The first place from ``begin`` on, ``end`` at most, whose value is not below ``what``."""
+    while begin < end:
+        middle = (begin + end) // 2
+        if values[middle] < what:
+            begin = middle + 1
+        else:
+            end = middle
+    return begin
+
+
+@numba.njit(cache=ON_DISK, nogil=True)
+def _cells(  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+    orders,
+    first,
+    block,
+    row,
+    before,
+    into,
+    ratio,
+    pyramid,
+    first_of,
+    starts,
+    density,
+    cumulative,
+    c_prior,
+    c_uniform,
+    negligible,
+    root_order,
+    root_index,
+):
+    layers = len(orders)
+    out_order, out_index = [np.int64(0) for _ in range(0)], [np.int64(0) for _ in range(0)]
+    out_prior, out_mass = [0.0 for _ in range(0)], [0.0 for _ in range(0)]
+
+    # The cells to look at: each with the ratio at its centre and its gradient, of the layers that are no finer, and
+    # the blocks of each layer within it.
+    depth = 4 * (MAX_ORDER + 1) + len(root_order)
+    at_order, at_index = np.empty(depth, np.int64), np.empty(depth, np.int64)
+    at = np.empty((depth, 4))
+    low, high = np.empty((depth, layers), np.int64), np.empty((depth, layers), np.int64)
+    count = 0
+    for root in range(len(root_order) - 1, -1, -1):
+        at_order[count], at_index[count] = root_order[root], root_index[root]
+        at[count] = 0.0
+        for s in range(layers):
+            blocks = 2 * (orders[s] - BLOCK_ORDERS - root_order[root])
+            begin, end = root_index[root], root_index[root] + 1
+            begin, end = (begin << blocks, end << blocks) if blocks >= 0 else (begin >> -blocks, (begin >> -blocks) + 1)
+            low[count, s] = search(block, first[s], first[s + 1], begin)
+            high[count, s] = search(block, first[s], first[s + 1], end)
+        count += 1
+    lows, highs = np.empty(layers, np.int64), np.empty(layers, np.int64)
+
+    while count > 0:
+        count -= 1
+        order, index = at_order[count], at_index[count]
+        value, gx, gy, gz = at[count, 0], at[count, 1], at[count, 2], at[count, 3]
+        unresolved, split = 0.0, False
+        for s in range(layers):
+            lows[s], highs[s] = low[count, s], high[count, s]
+            if lows[s] == highs[s] or orders[s] < order:
+                continue
+            below = orders[s] - order
+            if below >= BLOCK_ORDERS:
+                mass = before[highs[s] + s] - before[lows[s] + s]
+            else:
+                cells = 1 << (2 * below)
+                begin = (index << (2 * below)) & (4**BLOCK_ORDERS - 1)
+                mass = 0.0
+                for c in range(begin, begin + cells):
+                    mass += into[row[lows[s]], c]
+            if mass > negligible:
+                split = True
+            if below > 0:
+                unresolved += mass
+            else:
+                c = index & (4**BLOCK_ORDERS - 1)
+                value += ratio[row[lows[s]], 0, c]
+                gx += ratio[row[lows[s]], 1, c]
+                gy += ratio[row[lows[s]], 2, c]
+                gz += ratio[row[lows[s]], 3, c]
+        if not split:
+            within = _prior_mass(order, index, pyramid, first_of, starts, density, cumulative)
+            out_order.append(order)
+            out_index.append(index)
+            out_prior.append(within)
+            out_mass.append(within * (value + c_prior) + c_uniform / (12.0 * 4.0**order) + unresolved)
+            continue
+        if value > 0.0:
+            x, y, z = cell_centre(order, index)
+        for child in range(3, -1, -1):
+            at_order[count], at_index[count] = order + 1, 4 * index + child
+            at[count] = 0.0
+            if value > 0.0:
+                # By the slope of the logarithm: exact for one far kernel, and never negative.
+                cx, cy, cz = cell_centre(order + 1, 4 * index + child)
+                rise = np.exp(min(max((gx * (cx - x) + gy * (cy - y) + gz * (cz - z)) / value, -3.0), 3.0))
+                at[count, 0], at[count, 1] = value * rise, gx * rise
+                at[count, 2], at[count, 3] = gy * rise, gz * rise
+            for s in range(layers):
+                blocks = 2 * (orders[s] - BLOCK_ORDERS - order - 1)
+                low[count, s], high[count, s] = lows[s], highs[s]
+                if blocks >= 0 and lows[s] < highs[s]:
+                    begin = (4 * index + child) << blocks
+                    low[count, s] = search(block, lows[s], highs[s], begin)
+                    high[count, s] = search(block, low[count, s], highs[s], begin + (np.int64(1) << blocks))
+            count += 1
+    return np.array(out_order), np.array(out_index), np.array(out_prior), np.array(out_mass)

@@ -1,0 +1,177 @@
+"""Windows: the prior seen through a kernel about a place, spread over blocks of cells.
+
+A neighbour at y_j says "near here"; where photos are taken near there is the prior's to say. So it spreads its vote as
+
+    window_s(y; y_j) = q(y) K_s(y, y_j) / Z_s(y_j),    Z_s(y_j) = integral q K_s(., y_j)
+
+with K_s the von Mises-Fisher kernel of width s and q the prior. A window has mass 1, and relative to the prior it is as
+smooth as its kernel.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+
+from im2gps_spark.grid import MAX_ORDER, Ints
+from im2gps_spark.posterior.background import BLOCK, BLOCK_ORDERS, Background, grid_order
+from im2gps_spark.posterior.kernels import ON_DISK
+from im2gps_spark.sphere import Floats, concentration
+
+# exp(-t) as (1 - t / 2^n)^(2^n), for the compiler turns that into vector instructions: within t^2 / 2^(n+1).
+_SQUARINGS = 12
+
+
+@dataclass(frozen=True)
+class Layer:
+    """The ratio to the prior, of the windows of one width, on the cells of blocks about their places.
+
+    Attributes:
+        order: of the cells.
+        block: (n,) increasing.
+        row: (n,) where a block lies in the background's working memory, see ``Background.room_for``.
+        before: (n + 1,) votes' mass in the blocks before each one, and the whole at the end.
+    """
+
+    order: int
+    block: Ints
+    row: Ints
+    before: Floats
+
+
+def pooled_votes(curve: Ints, places: Floats, votes: Floats, order: int) -> tuple[Ints, Floats, Floats]:
+    """Votes pooled by cell: cells (n,), unit vectors of their barycentres (n, 3), sums of votes (n,).
+
+    Args:
+        curve: (k,) positions of the places on the nested curve, increasing.
+        places: (k, 3) unit vectors in that order.
+        votes: (k,) of one width; those of 0 are left out.
+        order: of the cells.
+    """
+    heard = votes > 0
+    cell = curve[heard] >> (2 * (MAX_ORDER - order))
+    if not len(cell):
+        return cell, np.zeros((0, 3)), np.zeros(0)
+    first = np.flatnonzero(np.concatenate([[True], cell[1:] != cell[:-1]]))
+    total = np.add.reduceat(votes[heard], first)
+    mean = np.add.reduceat(places[heard] * votes[heard, None], first)
+    return cell[first], mean / np.sqrt(np.einsum("ij,ij->i", mean, mean))[:, None], total
+
+
+def spread(
+    background: Background, curve: Ints, places: Floats, votes: Floats, widths_km: Floats, first: int = 0
+) -> list[Layer]:
+    """Windows of several widths, summed by width: a layer each, the widest first; widths without a vote have none.
+
+    Args:
+        curve: (k,) positions of the places on the nested curve, increasing.
+        places: (k, 3) unit vectors in that order.
+        votes: (k, widths).
+        widths_km: (widths,).
+        first: rows of the working memory that are in use.
+    """
+    layers = []
+    for i in np.argsort(-widths_km, kind="stable"):
+        order = grid_order(float(widths_km[i]))
+        # Half a width across, a cell's votes are as good as one at their barycentre.
+        cell, middle, mass = pooled_votes(curve, places, votes[:, i], order)
+        if not len(cell):
+            continue
+        level = background.level(order)
+        slots = level.ensure(cell >> (2 * BLOCK_ORDERS))
+        work = background.room_for(first + min(level.count, len(cell) * level.around.shape[1]))
+        kappa = float(concentration(widths_km[i]))
+        touched = _spread(
+            middle, mass, slots, level.around, level.centres, level.mass, level.count, kappa, first, *work
+        )
+        block = level.block[touched]
+        rank = np.argsort(block)
+        row = first + rank
+        layers.append(Layer(order, block[rank], row, np.concatenate([[0.0], np.cumsum(work.mass[row].sum(axis=1))])))
+        first += len(block)
+    return layers
+
+
+def window_masses(background: Background, places: Floats, curve: Ints, width_km: float) -> Floats:
+    """(k,) integrals of prior times kernel about places (k, 3): the Z of their windows; kernels of peak 1."""
+    order = grid_order(width_km)
+    level = background.level(order)
+    slots = level.ensure(curve >> (2 * (MAX_ORDER - order + BLOCK_ORDERS)))
+    return np.asarray(_masses(places, slots, level.around, level.centres, level.mass, float(concentration(width_km))))
+
+
+# Below this part of its peak a kernel is not worth a block.
+_NOTHING = 1e-5
+
+
+# Views cost as much as the sums below: the loops index the arrays themselves.
+@numba.njit(cache=ON_DISK, nogil=True, fastmath=True)
+def _kernel(x, y, z, slot, centres, mass, kappa, row, out):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+    """Kernels of peak 1 about a place at the cells of a block; the prior's mass under them, and the largest."""
+    scale = 0.5 * kappa / 2.0**_SQUARINGS
+    for c in range(BLOCK):
+        dx, dy, dz = x - centres[slot, 0, c], y - centres[slot, 1, c], z - centres[slot, 2, c]
+        value = max(0.0, 1.0 - scale * (dx * dx + dy * dy + dz * dz))
+        for _ in range(_SQUARINGS):
+            value *= value
+        out[row, c] = value
+    total, largest = 0.0, 0.0
+    for c in range(BLOCK):
+        total += mass[slot, c] * out[row, c]
+        largest = max(largest, out[row, c])
+    return total, largest
+
+
+@numba.njit(cache=ON_DISK, nogil=True, fastmath=True)
+def _masses(places, slots, around, centres, mass, kappa):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+    out = np.zeros(len(places))
+    kernel = np.empty((1, BLOCK))
+    for j in range(len(places)):
+        for k in range(around.shape[1]):
+            slot = around[slots[j], k]
+            if slot >= 0:
+                out[j] += _kernel(places[j, 0], places[j, 1], places[j, 2], slot, centres, mass, kappa, 0, kernel)[0]
+    return out
+
+
+@numba.njit(cache=ON_DISK, nogil=True, fastmath=True)
+def _spread(places, votes, slots, around, centres, mass, made, kappa, first, into, ratio):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+    """Adds windows to the rows of ``into`` and ``ratio`` from ``first`` on; returns the slots, row by row."""
+    local = np.full(made, -1, np.int32)
+    touched = np.empty(min(made, len(places) * around.shape[1]), np.int64)
+    kernel = np.empty((around.shape[1], BLOCK))
+    near = np.empty(around.shape[1], np.bool_)
+    count = 0
+    for j in range(len(places)):
+        x, y, z = places[j, 0], places[j, 1], places[j, 2]
+        total = 0.0
+        for k in range(around.shape[1]):
+            near[k] = False
+            slot = around[slots[j], k]
+            if slot >= 0:
+                part, largest = _kernel(x, y, z, slot, centres, mass, kappa, k, kernel)
+                total += part
+                near[k] = largest > _NOTHING
+        scale = votes[j] / total
+        for k in range(around.shape[1]):
+            if not near[k]:
+                continue
+            slot = around[slots[j], k]
+            if local[slot] < 0:
+                local[slot] = first + count
+                touched[count] = slot
+                count += 1
+                into[local[slot]] = 0.0
+                ratio[local[slot]] = 0.0
+            here = local[slot]
+            for c in range(BLOCK):
+                value = scale * kernel[k, c]
+                pull = kappa * value
+                into[here, c] += mass[slot, c] * value
+                ratio[here, 0, c] += value
+                ratio[here, 1, c] += pull * (x - centres[slot, 0, c])
+                ratio[here, 2, c] += pull * (y - centres[slot, 1, c])
+                ratio[here, 3, c] += pull * (z - centres[slot, 2, c])
+    return touched[:count]
