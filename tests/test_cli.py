@@ -99,6 +99,9 @@ def test_spark_is_not_loaded_before_the_configuration_is_right():
         (["ingest", "extra"], "extra"),
         (["sample"], "DIR"),
         (["sample", "d", "--corpus", "many"], "--corpus"),
+        (["export", "--to", "a.fits"], "--photo"),
+        (["export", "--photo", "1"], "--to"),
+        (["export", "--photo", "one", "--to", "a.fits"], "'one'"),
     ],
 )
 def test_wrong_arguments_are_status_2_and_named(capsys, arguments, names):
@@ -123,12 +126,33 @@ def test_a_folder_that_holds_something_else_is_left_alone(capsys, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.txt"]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "names"),
+    [
+        (["--to", "a.png"], "--to a.png: must name a file that ends in .fits"),
+        (["--to", "a.fits", "--night", "yesterday"], "geolocate.night: Invalid isoformat string: 'yesterday'"),
+        (["--to", "a.fits", "--engine", "oracle"], "geolocate.engine: "),
+        (["--to", "a.fits", "--set", "geolocate.nite=2026-11-23"], "geolocate.nite: no such key"),
+    ],
+)
+def test_an_export_that_can_t_be_is_status_2_before_spark_starts(capsys, arguments, names):
+    assert main(["export", "--photo", "1", *arguments]) == 2
+    assert names in error_line(capsys)
+
+
+def test_an_export_without_astropy_names_the_extra(capsys, monkeypatch):
+    for name in ("astropy", "astropy.io"):
+        monkeypatch.setitem(sys.modules, name, None)
+    assert main(["export", "--photo", "1", "--to", "a.fits"]) == 2
+    assert "pip install 'im2gps-spark[fits]'" in error_line(capsys)
+
+
 def test_help_names_every_command(capsys):
     with pytest.raises(SystemExit) as caught:
         main(["--help"])
     assert caught.value.code == 0
     told = capsys.readouterr().out
-    assert [name for name in [*STAGES, "sample", "demo", "model"] if f"    {name}" not in told] == []
+    assert [name for name in [*STAGES, "sample", "demo", "query", "export", "model"] if f"    {name}" not in told] == []
 
 
 def test_the_version(capsys):

@@ -39,8 +39,8 @@ class Work(NamedTuple):
         ratio: (rows, 4, BLOCK) at each cell's centre: the ratio to the prior's density, and its gradient.
     """
 
-    mass: Floats
-    ratio: Floats
+    mass: NDArray[np.float32]
+    ratio: NDArray[np.float32]
 
 
 class Background:
@@ -58,13 +58,13 @@ class Background:
             raise ValueError("the prior must be positive everywhere")
         self.map = prior.check()
         self._levels: dict[int, Level] = {}
-        self._work = Work(np.zeros((0, BLOCK)), np.zeros((0, 4, BLOCK)))
+        self._work = Work(np.zeros((0, BLOCK), np.float32), np.zeros((0, 4, BLOCK), np.float32))
 
     def room_for(self, rows: int) -> Work:
         """Memory for the windows of one photo: the same for the next, for new memory costs more than the sums in it."""
         if rows > len(self._work.mass):
             size = max(rows, 2 * len(self._work.mass))
-            mass, ratio = np.zeros((size, BLOCK)), np.zeros((size, 4, BLOCK))
+            mass, ratio = np.zeros((size, BLOCK), np.float32), np.zeros((size, 4, BLOCK), np.float32)
             mass[: len(self._work.mass)], ratio[: len(self._work.mass)] = self._work.mass, self._work.ratio
             self._work = Work(mass, ratio)
         return self._work
@@ -120,8 +120,8 @@ class Level:
         self.slot_of: NDArray[np.int32] = np.full(blocks, -1, np.int32)
         self.count = 0
         self.block = np.zeros(0, np.int64)
-        self.centres = np.zeros((0, 3, BLOCK))
-        self.mass = np.zeros((0, BLOCK))
+        self.centres = np.zeros((0, 3, BLOCK), np.float32)
+        self.mass = np.zeros((0, BLOCK), np.float32)
         # On the twelve blocks of the sphere itself everything is near everything.
         self.around: NDArray[np.int32] = np.zeros((0, 12 if self._nside == 1 else 9), np.int32)
 

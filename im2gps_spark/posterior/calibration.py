@@ -13,11 +13,18 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from im2gps_spark.grid import Ints, cells_at
 from im2gps_spark.posterior.settings import PosteriorSettings
 from im2gps_spark.sphere import Floats
 
 LEAST_PHOTOS = 300
 """Below, the defaults stand."""
+
+CELL_ORDER = 7
+"""A true place counts by its cell of this order (51 km): geotags repeat exactly, so the likelihood of points has no
+bound, and would be had by ever narrower kernels."""
+POINTS_ORDER = 10
+"""Densities are averaged over the cells of this order in it."""
 
 # The defaults count as much as this many photos.
 _PSEUDO_PHOTOS = 50.0
@@ -28,9 +35,15 @@ _FOLDS = 5
 _UNIFORM_DENSITY = 1.0 / (4.0 * np.pi)
 
 
+def cells_through(truth: Floats) -> Ints:
+    """(n, m) cells of ``POINTS_ORDER`` in the cell of ``CELL_ORDER`` about each true place (n, 3)."""
+    inside = 4 ** (POINTS_ORDER - CELL_ORDER)
+    return np.asarray(cells_at(CELL_ORDER, truth)[:, None] * inside + np.arange(inside))
+
+
 @dataclass(frozen=True)
 class Evidence:
-    """What calibration looks at: densities at the true places of photos, their owners held out.
+    """What calibration looks at: mean densities in the cells of photos' true places, their owners held out.
 
     Attributes:
         kernels: (n, sharpnesses, widths) of the neighbours' windows, by sharpness of the votes and by width.

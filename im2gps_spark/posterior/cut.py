@@ -17,13 +17,23 @@ from im2gps_spark.sphere import Floats
 
 @dataclass(frozen=True)
 class Cells:
-    """Cells along the curve: orders, nested indices, masses of the prior and of the density."""
+    """Cells along the curve.
+
+    Attributes:
+        order, index: (n,) nested.
+        prior, mass: (n,) of the prior and of the density.
+        unseen: mass that following the prior within all of these cells misplaces: the windows slope in them.
+    """
 
     order: Ints
     index: Ints
     prior: Floats
     mass: Floats
+    unseen: float
 
+
+# Cells that there is room for at first.
+_ROOM = 1 << 14
 
 WHOLE = (np.zeros(12, np.int64), np.arange(12))
 
@@ -110,8 +120,8 @@ def _cells(  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
     root_index,
 ):
     layers = len(orders)
-    out_order, out_index = [np.int64(0) for _ in range(0)], [np.int64(0) for _ in range(0)]
-    out_prior, out_mass = [0.0 for _ in range(0)], [0.0 for _ in range(0)]
+    out, made = np.empty((_ROOM, 2), np.int64), 0
+    masses = np.empty((_ROOM, 2))
 
     # The cells to look at: each with the ratio at its centre and its gradient, of the layers that are no finer, and
     # the blocks of each layer within it.
@@ -131,6 +141,8 @@ def _cells(  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
             high[count, s] = search(block, first[s], first[s + 1], end)
         count += 1
     lows, highs = np.empty(layers, np.int64), np.empty(layers, np.int64)
+    unseen = 0.0
+    area = 1.0 / 12.0 / 4.0 ** np.arange(MAX_ORDER + 1)
 
     while count > 0:
         count -= 1
@@ -162,10 +174,18 @@ def _cells(  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
                 gz += ratio[row[lows[s]], 3, c]
         if not split:
             within = _prior_mass(order, index, pyramid, first_of, starts, density, cumulative)
-            out_order.append(order)
-            out_index.append(index)
-            out_prior.append(within)
-            out_mass.append(within * (value + c_prior) + c_uniform / (12.0 * 4.0**order) + unresolved)
+            if made == len(out):
+                wider, higher = np.empty((2 * made, 2), np.int64), np.empty((2 * made, 2))
+                wider[:made], higher[:made] = out, masses
+                out, masses = wider, higher
+            out[made, 0], out[made, 1] = order, index
+            masses[made, 0] = within
+            masses[made, 1] = within * (value + c_prior) + c_uniform * area[order] + unresolved
+            made += 1
+            if value > 0.0:
+                # Along a slope of the ratio, an eighth of its change from side to side is above the mean.
+                change = np.sqrt((gx * gx + gy * gy + gz * gz) * 4.0 * np.pi * area[order]) / value
+                unseen += within * value * min(change / 8.0, 0.5)
             continue
         if value > 0.0:
             x, y, z = cell_centre(order, index)
@@ -182,8 +202,9 @@ def _cells(  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
                 blocks = 2 * (orders[s] - BLOCK_ORDERS - order - 1)
                 low[count, s], high[count, s] = lows[s], highs[s]
                 if blocks >= 0 and lows[s] < highs[s]:
-                    begin = (4 * index + child) << blocks
-                    low[count, s] = search(block, lows[s], highs[s], begin)
-                    high[count, s] = search(block, low[count, s], highs[s], begin + (np.int64(1) << blocks))
+                    # From the last child to the first: where one begins, the one before it ends.
+                    after = highs[s] if child == 3 else low[count - 1, s]
+                    low[count, s] = search(block, lows[s], after, (4 * index + child) << blocks)
+                    high[count, s] = after
             count += 1
-    return np.array(out_order), np.array(out_index), np.array(out_prior), np.array(out_mass)
+    return out[:made, 0].copy(), out[:made, 1].copy(), masses[:made, 0].copy(), masses[:made, 1].copy(), unseen

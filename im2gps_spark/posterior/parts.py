@@ -74,7 +74,7 @@ def _parts(start, order, mass, log_density, threshold, near, most):  # type: ign
     held, area = np.zeros(cells), np.zeros(cells)
     for i in inside:
         first = start[i] >> shift
-        share = 4 ** max(BRIDGE_ORDER - order[i], 0)
+        share = 1 << (2 * max(BRIDGE_ORDER - order[i], 0))
         for c in range(first, first + share):
             held[c] += mass[i] / share
             area[c] += unit[order[i]] / share

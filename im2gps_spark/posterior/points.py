@@ -12,7 +12,7 @@ from im2gps_spark.grid import MAX_ORDER, cell_centres, cells_at, neighbours
 from im2gps_spark.posterior.curve import cell_centre
 from im2gps_spark.posterior.kernels import ON_DISK
 from im2gps_spark.posterior.law import POOL_ORDER, Law
-from im2gps_spark.sphere import EARTH_RADIUS_KM, Floats, concentration
+from im2gps_spark.sphere import EARTH_RADIUS_KM, Floats, concentration, distance_km
 
 MODE_WIDTH_KM = 25.0
 """Width of the kernel that a law is smoothed by before its mode is sought: a prior's finest cells are no places."""
@@ -20,7 +20,7 @@ MODE_WIDTH_KM = 25.0
 DISC_RADII_KM = (25.0, 200.0, 750.0)
 """City, region, country (reference: Hays & Efros 2015): a point for each."""
 
-# A disc is sought on cells of an eighth of the side of a block, and a block is no smaller than the disc.
+# A block is no smaller than the disc, and is looked into by cells of an eighth or a quarter of its side.
 _FINER = 3
 _CELLS = 4**_FINER
 # Blocks looked into at most; they come by the most that a disc in them can hold.
@@ -28,8 +28,10 @@ _MOST_BLOCKS = 32
 # A disc touches this many blocks at most: one of them holds such a part of it.
 _TOUCHED = 6.0
 
-_START_ORDER, _FAR_ORDER, _STEPS = 2, 4, 12
-_NEAR_KM = 1500.0
+_START_ORDER, _COARSE_ORDER, _FAR_ORDER, _STEPS = 2, 3, 4, 12
+_NEAR_KM = 1000.0
+# A median that moves less when its surroundings are looked at closely is not looked at again.
+_SETTLED_KM = 50.0
 
 
 @cache
@@ -63,7 +65,8 @@ def _best(law: Law, scale_km: float, *, smooth: bool) -> Floats:
     rank = np.argsort(-most, kind="stable")[:_MOST_BLOCKS]
     kappa = float(concentration(scale_km)) if smooth else 0.0
     chord = 2.0 * np.sin(scale_km / EARTH_RADIUS_KM / 2.0)
-    return np.asarray(_search(order, heavy[rank], most[rank], near, law.start, law.order, law.mass, kappa, chord**2))
+    cells = law.start, law.order, law.mass, law.pooled
+    return np.asarray(_search(order, heavy[rank], most[rank], near, *cells, kappa, chord**2))
 
 
 def find_median(law: Law) -> Floats:
@@ -72,34 +75,41 @@ def find_median(law: Law) -> Floats:
     The expected distance has several minima on a sphere: the best of a coarse grid starts the descent. What pulls from
     afar pulls as one cell of order 4; what lies about the median, by cells of order 7 and 10.
     """
-    far_mass = law.pooled_to(_FAR_ORDER)
-    start = _starts()[np.argmin(_start_distances() @ law.pooled_to(_FAR_ORDER - 1))]
-    far = cell_centres(_FAR_ORDER, np.arange(len(far_mass)))
-    here = _median(far, far_mass, start, _STEPS)
-    for _ in range(2):
-        points, mass = _about(
-            here, far, far_mass, law.pooled, beside(POOL_ORDER), int(cells_at(POOL_ORDER, here[None])[0]),
-            law.start, law.order, law.mass, (2.0 * np.sin(_NEAR_KM / EARTH_RADIUS_KM / 2.0)) ** 2,
-        )  # fmt: skip
+    coarse, near = law.pooled_to(_COARSE_ORDER), beside(POOL_ORDER)
+    here = _median(
+        _centres(_COARSE_ORDER), coarse, _centres(_START_ORDER)[np.argmin(_start_distances() @ coarse)], _STEPS
+    )
+    far, far_mass = _centres(_FAR_ORDER), law.pooled_to(_FAR_ORDER)
+    for _ in range(3):
+        before, home = here, int(cells_at(POOL_ORDER, here[None])[0])
+        reach = (2.0 * np.sin(_NEAR_KM / EARTH_RADIUS_KM / 2.0)) ** 2
+        points, mass = _about(here, far, far_mass, law.pooled, near, home, law.start, law.order, law.mass, reach)
         here = _median(points, mass, here, _STEPS)
+        if float(distance_km(before, here)) < _SETTLED_KM:
+            break
     return np.asarray(here)
 
 
 @cache
-def _starts() -> Floats:
-    return cell_centres(_START_ORDER, np.arange(12 * 4**_START_ORDER))
+def _centres(order: int) -> Floats:
+    return cell_centres(order, np.arange(12 * 4**order))
 
 
 @cache
 def _start_distances() -> Floats:
-    """(starts, cells of the order before ``_FAR_ORDER``) angles, radians."""
-    cells = cell_centres(_FAR_ORDER - 1, np.arange(12 * 4 ** (_FAR_ORDER - 1)))
-    return np.asarray(np.arccos(np.clip(_starts() @ cells.T, -1.0, 1.0)))
+    """(starts, coarse cells) angles, radians."""
+    return np.asarray(np.arccos(np.clip(_centres(_START_ORDER) @ _centres(_COARSE_ORDER).T, -1.0, 1.0)))
 
 
 @numba.njit(cache=ON_DISK, nogil=True)
-def _fill(block_order, block, start, order, mass, out, first):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+def _fill(block_order, block, start, order, mass, pooled, out, first):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
     """The law's masses in the cells, ``_FINER`` orders down, of a block."""
+    above = 2 * (POOL_ORDER - block_order - _FINER)
+    if above >= 0:
+        for c in range(_CELLS):
+            begin = (block * _CELLS + c) << above
+            out[first + c] = pooled[begin : begin + (1 << above)].sum()
+        return
     shift = 2 * (MAX_ORDER - block_order - _FINER)
     begin = (block * _CELLS) << shift
     end = ((block + 1) * _CELLS) << shift
@@ -126,6 +136,7 @@ def _search(  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
     start,
     order,
     mass,
+    pooled,
     kappa,
     chord,
 ):
@@ -141,7 +152,7 @@ def _search(  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
             block = near[blocks[b], k]
             if block < 0:
                 continue
-            _fill(block_order, block, start, order, mass, masses, count)
+            _fill(block_order, block, start, order, mass, pooled, masses, count)
             for c in range(_CELLS):
                 points[0, count + c], points[1, count + c], points[2, count + c] = cell_centre(
                     block_order + _FINER, block * _CELLS + c
@@ -220,7 +231,7 @@ def _about(here, far, far_mass, pooled, near, home, start, order, mass, reach): 
         block = np.int64(near[home, k])
         if block < 0:
             continue
-        _fill(POOL_ORDER, block, start, order, mass, fine, 0)
+        _fill(POOL_ORDER, block, start, order, mass, pooled, fine, 0)
         for c in range(_CELLS):
             points[count, 0], points[count, 1], points[count, 2] = cell_centre(POOL_ORDER + _FINER, block * _CELLS + c)
             masses[count] = fine[c]

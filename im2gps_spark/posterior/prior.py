@@ -25,7 +25,7 @@ from im2gps_spark.posterior.accuracy import capped_shares, least_width_km
 from im2gps_spark.posterior.background import Background
 from im2gps_spark.posterior.cut import cut
 from im2gps_spark.posterior.kernels import Profile, kernel_sum
-from im2gps_spark.posterior.refine import NEGLIGIBLE, UNSEEN, merge
+from im2gps_spark.posterior.refine import LEAST, NEGLIGIBLE, merge
 from im2gps_spark.posterior.windows import Layer, spread
 from im2gps_spark.sphere import EARTH_RADIUS_KM, Floats
 
@@ -158,7 +158,8 @@ class PriorMaker:
         negligible = NEGLIGIBLE * self._tolerance * UNIFORM_SHARE / REGIONS
         found = cut(layers, self._background, 0.0, UNIFORM_SHARE, negligible, root)
         self._background.forget()
-        order, index, mass = merge(found, (1.0 - UNSEEN) * self._tolerance * float(found.mass.sum()), root)
+        target = self._tolerance * float(found.mass.sum())
+        order, index, mass = merge(found, max(target - found.unseen, LEAST * target), root)
         return to_nuniq(order, index), mass
 
     def _layers(self, order: int, places: Places, which: NDArray[np.bool_], used: int) -> list[Layer]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 from dataclasses import replace
+from itertools import pairwise
 
 import numba
 import numpy as np
@@ -16,10 +17,9 @@ from im2gps_spark.posterior.windows import spread
 from im2gps_spark.sphere import Floats
 
 # A cell in which the windows of a width hold less than this part of the tolerance is not looked into.
-NEGLIGIBLE = 5e-4
-# Part of the tolerance that votes too light to tell apart may cost, and part that is kept for what is not seen: the
-# slope within the finest cells.
-_LIGHT, UNSEEN = 0.1, 0.2
+NEGLIGIBLE = 1e-3
+# Part of the tolerance that votes too light to tell apart may cost; and the least that is left for whole cells.
+_LIGHT, LEAST = 0.1, 0.3
 
 
 def refine(density: Density, tolerance: float) -> MultiOrderMap:
@@ -35,35 +35,33 @@ def refine(density: Density, tolerance: float) -> MultiOrderMap:
     Returns:
         a map of mass 1.
     """
-    # The uniform part follows the prior within the finest cells: that is all it can cost.
-    left = max(tolerance - density.uniform_share, 0.2 * tolerance)
-    cells = _cut(density, left)
-    cells = replace(cells, mass=cells.mass / cells.mass.sum())
-    order, index, mass = merge(cells, (1.0 - _LIGHT - UNSEEN) * left)
+    votes, moved = _told_apart(density, _LIGHT * tolerance)
+    cells = _cut(density, votes, tolerance)
+    whole = cells.mass.sum()
+    # The uniform part follows the prior within the cells: its share is the most that this can cost.
+    spent = moved + density.uniform_share + cells.unseen / whole
+    order, index, mass = merge(replace(cells, mass=cells.mass / whole), max(tolerance - spent, LEAST * tolerance))
     return MultiOrderMap(to_nuniq(order, index), mass / mass.sum())
 
 
-def _cut(density: Density, tolerance: float) -> Cells:
-    """The sphere, cut as finely as the density's windows vary."""
+def _cut(density: Density, votes: Floats, tolerance: float) -> Cells:
+    """The sphere, cut as finely as the windows of the votes vary."""
     rank = np.argsort(density.curve, kind="stable")
-    widest_first = np.argsort(-density.widths_km, kind="stable")
-    votes = _told_apart(density.votes[rank][:, widest_first], _LIGHT * tolerance)
-    widths = density.widths_km[widest_first]
-    layers = spread(density.background, density.curve[rank], density.places[rank], votes, widths)
-    shares = density.prior_share, density.uniform_share
-    return cut(layers, density.background, *shares, NEGLIGIBLE * tolerance)
+    layers = spread(density.background, density.curve[rank], density.places[rank], votes[rank], density.widths_km)
+    return cut(layers, density.background, density.prior_share, density.uniform_share, NEGLIGIBLE * tolerance)
 
 
-def _told_apart(votes: Floats, budget: float) -> Floats:
-    """Votes, widest first, without the lightest of each narrow width: the next wider one takes those."""
-    made = votes.copy()
-    widths = made.shape[1]
-    for i in range(widths - 1, 0, -1):
-        rank = np.argsort(made[:, i], kind="stable")
-        light = rank[np.cumsum(made[rank, i]) <= budget / (widths - 1)]
-        made[light, i - 1] += made[light, i]
-        made[light, i] = 0.0
-    return made
+def _told_apart(density: Density, budget: float) -> tuple[Floats, float]:
+    """The votes without the lightest of each narrow width, which the next wider one takes; and their mass."""
+    votes, moved = density.votes.copy(), 0.0
+    ladder = np.argsort(density.widths_km, kind="stable")
+    for narrow, wider in pairwise(ladder):
+        rank = np.argsort(votes[:, narrow], kind="stable")
+        light = rank[np.cumsum(votes[rank, narrow]) <= budget / (len(ladder) - 1)]
+        moved += float(votes[light, narrow].sum())
+        votes[light, wider] += votes[light, narrow]
+        votes[light, narrow] = 0.0
+    return votes, moved
 
 
 def merge(cells: Cells, target: float, roots: tuple[Ints, Ints] = WHOLE) -> tuple[Ints, Ints, Floats]:

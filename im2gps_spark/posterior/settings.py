@@ -4,23 +4,28 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+EXPERTS = ("similarity",)
+"""Whose scores say how much a neighbour's place counts: retrieval's, standardised (``votes.standard_similarity``)."""
+
 
 class PosteriorSettings(BaseModel):
     """Weights and widths of the kernels, and how finely the map follows the density."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
+    experts: dict[str, float] = {"similarity": 1.0}
+    """Exponent of each expert's score in a neighbour's weight (``EXPERTS``)."""
     sharpness: list[float] = [0.4, 0.8, 1.6, 3.2, 6.4]
     """A neighbour's log weight per standard deviation of similarity: several, for some corpora recognise places and
     others only kinds of them."""
-    sharpness_shares: list[float] = [0.2, 0.8, 0.0, 0.0, 0.0]
+    sharpness_shares: list[float] = [0.15, 0.79, 0.06, 0.0, 0.0]
     """Share of each sharpness in a neighbour's weight; scaled to sum to 1."""
     owner_damping: float = Field(0.5, ge=0, le=1)
     """A photo's vote is divided by (photos of its owner in the corpus) to this power."""
     widths_km: list[float] = [25.0, 100.0, 400.0, 1600.0]
     """Widths (sigma) of the kernels through which neighbours see the prior; the narrowest is the floor that keeps
     exact repeats of a geotag from ruling."""
-    width_shares: list[float] = [0.0, 0.22, 0.33, 0.45]
+    width_shares: list[float] = [0.04, 0.14, 0.29, 0.53]
     """Share of each width in the neighbours' part; scaled to sum to 1."""
     prior_share: float = Field(0.02, ge=0, le=1)
     """Share of the corpus' prior in the density."""
@@ -41,6 +46,8 @@ class PosteriorSettings(BaseModel):
                 raise ValueError(f"{name} must have one share for each value, and not be empty")
             if min(shares) < 0 or sum(shares) <= 0:
                 raise ValueError(f"{name} must not be negative, and not all zero")
+        if not self.experts or set(self.experts) - set(EXPERTS):
+            raise ValueError(f"experts must name some of {', '.join(EXPERTS)}")
         if min(self.sharpness) < 0 or max(self.sharpness) > 50:
             raise ValueError("sharpness must lie between 0 and 50")
         if min(self.widths_km) < 5.0 or max(self.widths_km) > 10_000:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from im2gps_spark.grid import MAX_ORDER, cells_at
@@ -27,10 +29,23 @@ def standard_similarity(distance: Floats, mean: float, spread: float) -> Floats:
     return np.asarray((cosine - mean) / max(spread, 1e-9))
 
 
+def pooled_score(scores: Mapping[str, Floats], settings: PosteriorSettings) -> Floats:
+    """(k,) weighted sum of the experts' scores: the log-linear pool of what they say.
+
+    Args:
+        scores: (k,) by expert, each in standard deviations over the corpus.
+
+    Raises:
+        KeyError: an expert that the settings name has no score.
+    """
+    return np.asarray(sum(exponent * scores[name] for name, exponent in settings.experts.items()))
+
+
 def vote_weights(score: Floats, owner_photos: Floats, settings: PosteriorSettings) -> Floats:
     """(k,) weights that sum to 1: a mixture of exp(sharpness x score), damped by the owner's number of photos.
 
-    The score is a sum of experts'; retrieval's standardised similarity is the one so far.
+    Args:
+        score: (k,) as ``pooled_score`` gives it.
     """
     shares = np.array(settings.sharpness_shares) / np.sum(settings.sharpness_shares)
     return np.asarray(shares @ weights_by_sharpness(score, owner_photos, settings))
@@ -68,17 +83,24 @@ def density_of(candidates: Candidates, weights: Floats, settings: PosteriorSetti
     )
 
 
-def window_ratios(candidates: Candidates, widths_km: Floats, point: Floats, background: Background) -> Floats:
-    """(k, widths) what each neighbour's window of each width is of the prior's density at a point (3,).
+def window_ratios(
+    candidates: Candidates, widths_km: Floats, points: Floats, masses: Floats, background: Background
+) -> Floats:
+    """(k, widths) what each neighbour's window of each width is of the prior, over some points together.
 
     What ``Density.ratio`` sums, apart; where a geotag does not allow a width, the narrowest that it allows.
+
+    Args:
+        points: (n, 3) unit vectors, through a cell for one.
+        masses: (n,) of the prior at the points.
     """
     places = unit_vectors(candidates.latitude, candidates.longitude).reshape(-1, 3)
     curve = cells_at(MAX_ORDER, places)
-    chord = np.einsum("ij,ij->i", places - point, places - point)
+    chord = np.maximum(2.0 - 2.0 * (places @ points.T), 0.0)
+    share = masses / masses.sum()
     ratios = np.empty((len(places), len(widths_km)))
     for i, width in enumerate(widths_km.tolist()):
-        kernel = np.exp(-0.5 * concentration(width) * chord)
+        kernel = np.exp(-0.5 * concentration(width) * chord) @ share
         ratios[:, i] = kernel / window_masses(background, places, curve, width)
     # Row i: the width that a vote of width i is given.
     given = capped_shares(widths_km, np.eye(len(widths_km)), least_width_km(candidates.accuracy))

@@ -17,9 +17,9 @@ from im2gps_spark.index.library import Library
 from im2gps_spark.neighbours import merge
 from im2gps_spark.photos.reasons import Status
 from im2gps_spark.posterior import prior
-from im2gps_spark.posterior.calibration import Evidence
+from im2gps_spark.posterior.calibration import POINTS_ORDER, Evidence, cells_through
 from im2gps_spark.posterior.calibration import calibrate as find_shares
-from im2gps_spark.posterior.votes import standard_similarity, weights_by_sharpness, window_ratios
+from im2gps_spark.posterior.votes import pooled_score, standard_similarity, weights_by_sharpness, window_ratios
 from im2gps_spark.sphere import unit_vectors
 from im2gps_spark.stages.arrow import spark_schema
 from im2gps_spark.stages.build import with_owners
@@ -79,13 +79,16 @@ def calibrate(spark: SparkSession, config: Config) -> Tally:
 def _evidence(
     batches: Iterator[pa.RecordBatch], settings: GeolocateSection, places: object, prior: SharedPrior
 ) -> Iterator[pa.RecordBatch]:
-    """In a Python worker: what the windows are of the prior at each photo's true place, by sharpness and width."""
+    """In a Python worker: windows' share of the prior about each true place, by sharpness and width."""
     background, widths = prior.background(), np.array(settings.widths_km)
     for photo, parts, mean, spread in by_photo(batches):
         near = merge(parts, settings.k)
-        weights = weights_by_sharpness(standard_similarity(near.distance, mean, spread), near.owner_photos, settings)
-        truth = unit_vectors(*places.value[photo])  # type: ignore[attr-defined]
-        ratios = weights @ window_ratios(near, widths, truth, background)
+        score = pooled_score({"similarity": standard_similarity(near.distance, mean, spread)}, settings)
+        weights = weights_by_sharpness(score, near.owner_photos, settings)
+        truth = unit_vectors(*places.value[photo])[None]  # type: ignore[attr-defined]
+        inside = cells_through(truth)[0]
+        masses = background.map.mass_within(POINTS_ORDER, inside)
+        ratios = weights @ window_ratios(near, widths, cell_centres(POINTS_ORDER, inside), masses, background)
         yield pa.RecordBatch.from_pylist([{"photo_id": photo, "ratios": ratios.ravel().tolist()}], schema=_EVIDENCE)
 
 
@@ -108,11 +111,13 @@ def _with_prior(corpus: DataFrame, sample: DataFrame, ratios: pa.Table, settings
     own_votes, own_steps = own.column("vote").to_numpy().astype(np.float64), own.column("step").to_numpy()
     own_owner = own.column("owner").to_numpy()
 
+    # Of whole cells, not of points: a geotag repeats to the metre, and there no width is too narrow.
+    points = cell_centres(POINTS_ORDER, cells_through(truth))
+    whole = prior.kernels_at(points.reshape(-1, 3), centres, votes, steps).reshape(points.shape[:2]).mean(axis=1)
     density = np.empty(len(truth))
-    whole = prior.kernels_at(truth, centres, votes, steps)
     for i, who in enumerate(owner):
         mine = slice(np.searchsorted(own_owner, who, side="left"), np.searchsorted(own_owner, who, side="right"))
-        theirs_here = prior.kernels_at(truth[i : i + 1], own_centres[mine], own_votes[mine], own_steps[mine])[0]
+        theirs_here = prior.kernels_at(points[i], own_centres[mine], own_votes[mine], own_steps[mine]).mean()
         left = max(float(votes.sum() - own_votes[mine].sum()), 1.0)
         density[i] = prior.mixed(max(whole[i] - theirs_here, 0.0) / left)
     shape = (len(truth), len(settings.sharpness), len(settings.widths_km))

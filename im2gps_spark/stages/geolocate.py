@@ -22,7 +22,7 @@ from im2gps_spark.neighbours import merge
 from im2gps_spark.photos.reasons import Status
 from im2gps_spark.posterior.rows import ANSWER, to_batch
 from im2gps_spark.posterior.summary import summarise
-from im2gps_spark.posterior.votes import density_of, standard_similarity, vote_weights
+from im2gps_spark.posterior.votes import density_of, pooled_score, standard_similarity, vote_weights
 from im2gps_spark.stages.arrow import spark_schema
 from im2gps_spark.stages.described import descriptor, photos_of, stage_outcomes, status_is, with_vectors
 from im2gps_spark.stages.priors import SharedPrior, shared_prior
@@ -119,7 +119,7 @@ def _locate(
         summaries, kept = [], []
         for _, parts, mean, spread in some:
             near = merge(parts, settings.k)
-            score = standard_similarity(near.distance, mean, spread)
+            score = pooled_score({"similarity": standard_similarity(near.distance, mean, spread)}, settings)
             weights = vote_weights(score, near.owner_photos, settings)
             summaries.append(summarise(density_of(near, weights, settings, background), settings.tolerance))
             first = np.arange(min(settings.neighbours_kept, len(near)))

@@ -95,3 +95,4 @@ def test_the_answers_are_judged(real):
     assert all(math.isfinite(value) for value in nll.values())
     assert nll["im2gps"] < nll["uniform"]
     assert (workshop.folder / "atlas" / "index.html").stat().st_size > 100_000
+    assert (workshop.folder / "evaluation" / "index.html").stat().st_size > 20_000

@@ -419,7 +419,7 @@ def ids_in(index: Any) -> np.ndarray:
 def test_the_answers_beat_the_baselines_by_far(road):
     rows = road.workshop.rows(EVALUATIONS, "stratum = 'all'")
     value = {(row["engine"], row["metric"]): row["value"] for row in rows}
-    assert {engine for engine, _ in value} == {"im2gps", "nearest", "prior", "uniform"}
+    assert {engine for engine, _ in value} == {"im2gps", "knn120", "nearest", "prior", "uniform"}
     assert value["im2gps", "nll"] < value["prior", "nll"] < value["uniform", "nll"]
     assert value["uniform", "nll"] == pytest.approx(np.log(4 * np.pi))
     assert value["im2gps", "accuracy_2500km"] > 2 * value["prior", "accuracy_2500km"]
@@ -430,9 +430,71 @@ def test_the_evaluation_has_every_metric_with_its_interval(road):
     rows = road.workshop.rows(EVALUATIONS, "stratum = 'all' AND engine = 'im2gps'")
     metrics = {row["metric"]: row for row in rows}
     wanted = {f"accuracy_{radius}km" for radius in (1, 25, 200, 750, 2500)}
-    assert wanted | {"median_error_km", "nll", "coverage50", "coverage90"} <= set(metrics)
+    wanted |= {f"disc_accuracy_{radius}km" for radius in (1, 25, 200, 750, 2500)}
+    wanted |= {f"risk_{radius}km_at_{share}" for radius in (200, 750, 2500) for share in range(10, 101, 10)}
+    wanted |= {"median_error_km", "mean_error_km", "geoscore", "spearman_entropy_error", "aurc_750km"}
+    wanted |= {
+        "nll",
+        "nll_order7",
+        "gain_over_prior",
+        "gain_over_prior_order7",
+        "energy_score_km",
+        "energy_score_chord",
+    }
+    wanted |= {"coverage50", "coverage80", "coverage90", "coverage95", "searched_km2", "area90_km2", "entropy"}
+    assert wanted <= set(metrics)
     for row in rows:
         assert row["low"] <= row["high"]
+    assert metrics["aurc_750km"]["value"] < metrics["risk_750km_at_100"]["value"]
+
+
+def test_the_baselines_have_their_figures(road):
+    rows = road.workshop.rows(EVALUATIONS, "stratum = 'all'")
+    value = {(row["engine"], row["metric"]): row["value"] for row in rows}
+    assert value["uniform", "energy_score_km"] == pytest.approx(np.pi * EARTH_RADIUS_KM / 4.0, rel=1e-4)
+    assert value["im2gps", "energy_score_km"] < value["prior", "energy_score_km"]
+    assert value["im2gps", "gain_over_prior"] == pytest.approx(value["prior", "nll"] - value["im2gps", "nll"])
+    assert np.log(4 * np.pi) - np.log(100) < value["knn120", "nll"] < np.log(4 * np.pi) + np.log(100)
+    assert ("nearest", "nll") not in value
+
+
+def test_owners_who_count_as_new_leave_the_prior(road, prior):
+    """Known owners' photos are likelier by the whole corpus' prior than by the one that they are judged by."""
+    truth = {row["photo_id"]: row for row in truths(road)}
+    corpus = {photo.owner.owner_id for photo in road.sample.plan.corpus.good}
+    known = [row for row in truth.values() if row["owner_id"] in corpus]
+    there = unit_vectors([row["latitude"] for row in known], [row["longitude"] for row in known])
+    leaking = -np.log(prior.density[prior.find(there)]).mean()
+    (judged,) = road.workshop.rows(EVALUATIONS, "stratum = 'known owners' AND engine = 'prior' AND metric = 'nll'")
+    assert judged["n"] == len(known)
+    assert judged["value"] > leaking + 0.1
+    new = [row for row in truth.values() if row["owner_id"] not in corpus]
+    there = unit_vectors([row["latitude"] for row in new], [row["longitude"] for row in new])
+    (judged,) = road.workshop.rows(EVALUATIONS, "stratum = 'new owners' AND engine = 'prior' AND metric = 'nll'")
+    assert judged["value"] == pytest.approx(-np.log(prior.density[prior.find(there)]).mean())
+
+
+def truths(road: Road) -> list[dict[str, Any]]:
+    """Where the answered uploads were taken, and by whom."""
+    return [
+        {
+            "photo_id": photo.photo_id,
+            "owner_id": photo.owner.owner_id,
+            "latitude": photo.place.latitude,
+            "longitude": photo.place.longitude,
+        }
+        for photo in road.sample.plan.uploads.good
+    ]
+
+
+def test_the_evaluation_has_its_page(road):
+    seen = Reader((road.workshop.folder / "evaluation" / "index.html").read_text("utf-8"))
+    tags = [tag for tag, _ in seen.tags]
+    assert tags.count("svg") == 4
+    assert not set(tags) & {"script", "link", "img", "iframe"}
+    text = " ".join(" ".join(seen.words).split())
+    for words in ("im2gps", "knn120", "known owners", "Reliability", "Risk and coverage"):
+        assert words in text
 
 
 def test_known_and_new_owners_are_judged_apart(road):
@@ -495,10 +557,12 @@ def test_titles_are_text_whatever_they_hold(road, page):
 
 
 def test_the_same_run_gives_the_same_tables_index_and_page(road):
-    workshop, page = road.workshop, road.workshop.folder / "atlas" / "index.html"
+    workshop = road.workshop
+    pages = [workshop.folder / name / "index.html" for name in ("atlas", "evaluation")]
     kept = [table for table in TABLES if table is not RUNS]
     before = {table.name: workshop.rows(table) for table in kept}
-    index, drawn, runs = digests(workshop.folder / "index"), page.read_bytes(), len(workshop.rows(RUNS))
+    drawn = [page.read_bytes() for page in pages]
+    index, runs = digests(workshop.folder / "index"), len(workshop.rows(RUNS))
 
     again = road.run()
 
@@ -507,7 +571,7 @@ def test_the_same_run_gives_the_same_tables_index_and_page(road):
         keys = [tuple(repr(row[column]) for column in table.key) for row in before[table.name]]
         assert len(set(keys)) == len(keys), table.name
     assert digests(workshop.folder / "index") == index
-    assert page.read_bytes() == drawn
+    assert [page.read_bytes() for page in pages] == drawn
     assert len(workshop.rows(RUNS)) == runs + len(again)
     # What is done is not done again.
     assert again["describe"].rows_in == 0
