@@ -458,35 +458,6 @@ def test_the_baselines_have_their_figures(road):
     assert ("nearest", "nll") not in value
 
 
-def test_owners_who_count_as_new_leave_the_prior(road, prior):
-    """Known owners' photos are likelier by the whole corpus' prior than by the one that they are judged by."""
-    truth = {row["photo_id"]: row for row in truths(road)}
-    corpus = {photo.owner.owner_id for photo in road.sample.plan.corpus.good}
-    known = [row for row in truth.values() if row["owner_id"] in corpus]
-    there = unit_vectors([row["latitude"] for row in known], [row["longitude"] for row in known])
-    leaking = -np.log(prior.density[prior.find(there)]).mean()
-    (judged,) = road.workshop.rows(EVALUATIONS, "stratum = 'known owners' AND engine = 'prior' AND metric = 'nll'")
-    assert judged["n"] == len(known)
-    assert judged["value"] > leaking + 0.1
-    new = [row for row in truth.values() if row["owner_id"] not in corpus]
-    there = unit_vectors([row["latitude"] for row in new], [row["longitude"] for row in new])
-    (judged,) = road.workshop.rows(EVALUATIONS, "stratum = 'new owners' AND engine = 'prior' AND metric = 'nll'")
-    assert judged["value"] == pytest.approx(-np.log(prior.density[prior.find(there)]).mean())
-
-
-def truths(road: Road) -> list[dict[str, Any]]:
-    """Where the answered uploads were taken, and by whom."""
-    return [
-        {
-            "photo_id": photo.photo_id,
-            "owner_id": photo.owner.owner_id,
-            "latitude": photo.place.latitude,
-            "longitude": photo.place.longitude,
-        }
-        for photo in road.sample.plan.uploads.good
-    ]
-
-
 def test_the_evaluation_has_its_page(road):
     seen = Reader((road.workshop.folder / "evaluation" / "index.html").read_text("utf-8"))
     tags = [tag for tag, _ in seen.tags]

@@ -1,0 +1,150 @@
+"""The prior of an index version: votes pooled by place -> the table ``priors``, region by region."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from pyspark import StorageLevel
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from im2gps_spark.errors import StageError, UsageError
+from im2gps_spark.grid import MultiOrderMap, cells_from_coordinates
+from im2gps_spark.posterior import prior
+from im2gps_spark.posterior.background import Background
+from im2gps_spark.stages.arrow import runs_of, spark_schema
+from im2gps_spark.stages.run import Run
+from im2gps_spark.store.lake import Lake
+from im2gps_spark.store.tables import PRIORS
+
+# Votes are pooled as whole numbers: sums of fractions would depend on the order of the tasks.
+_VOTE_UNITS = 2**20
+# Regions are worked out apart, on cells: their masses miss 1 together by a little, and are scaled to it.
+_MASS_WITHIN = 0.05
+
+_NEAR = pa.schema([("region", pa.int64()), ("cell", pa.int64()), ("step", pa.int8()), ("vote", pa.int64())])
+_PRIOR = pa.schema([("cell", pa.int64()), ("mass", pa.float64())])
+
+
+def prior_rule(owner_damping: float) -> list[float]:
+    """What the prior map depends on besides the corpus."""
+    return [prior.TOLERANCE, prior.UNIFORM_SHARE, *prior.WIDTHS_KM, *prior.SHARES, owner_damping]
+
+
+def write_prior(run: Run, corpus: DataFrame, name: str) -> None:
+    """The prior map, region by region from votes pooled by place; owners damped like neighbours are."""
+    spark = corpus.sparkSession
+    places = pooled_places(corpus, run.config.geolocate.owner_damping).persist(StorageLevel.DISK_ONLY)
+    wide = F.shiftright("cell", 2 * (prior.PLACE_ORDER - prior.WIDE_ORDER))
+    everywhere = places.groupBy(wide.alias("cell"), "step").agg(F.sum("vote").alias("vote")).toArrow()
+    shared = spark.sparkContext.broadcast(_places(everywhere.sort_by([("cell", "ascending"), ("step", "ascending")])))
+    # Every region has a row, for the sphere has no holes.
+    bare = spark.range(prior.REGIONS).selectExpr(
+        "id AS region", "-1L AS cell", "CAST(0 AS tinyint) AS step", "0L AS vote"
+    )
+    near = places.mapInArrow(_to_regions, spark_schema(_NEAR)).unionByName(bare)
+    tasks = min(prior.REGIONS, 4 * spark.sparkContext.defaultParallelism)
+    by_region = near.repartition(tasks, "region").sortWithinPartitions("region", "cell", "step")
+    made = run.held(by_region.mapInArrow(partial(_prior_of, everywhere=shared), spark_schema(_PRIOR)))
+    cells, mass = made.agg(F.count("*"), F.sum("mass")).collect()[0]
+    if abs(mass - 1.0) > _MASS_WITHIN:
+        raise StageError(f"build: the prior's masses sum to {mass:.4f}; nothing was written")
+    run.say(f"prior of {places.count()} places in {cells} cells")
+    columns = made.select(F.lit(name).alias("index_version"), "cell", (F.col("mass") / F.lit(mass)).alias("mass"))
+    run.lake.replace(PRIORS, f"index_version = '{name}'", columns)
+    places.unpersist()
+
+
+def _places(table: pa.Table) -> prior.Places:
+    column = (np.asarray(table.column(name).to_numpy()) for name in ("cell", "step", "vote"))
+    cell, step, vote = column
+    return prior.Places(cell, step, vote.astype(np.float64))
+
+
+def _to_regions(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """In a Python worker: each place, once for every region that it has a say in."""
+    for batch in batches:
+        table = pa.Table.from_batches([batch])
+        which, region = prior.regions_near(table.column("cell").to_numpy())
+        yield from table.take(which).append_column("region", pa.array(region)).select(_NEAR.names).to_batches()
+
+
+def _prior_of(batches: Iterable[pa.RecordBatch], everywhere: object) -> Iterator[pa.RecordBatch]:
+    """In a Python worker: the cells of each region."""
+    maker = prior.PriorMaker(everywhere.value)  # type: ignore[attr-defined]
+    for region, table in runs_of(batches, "region"):
+        places = _places(table)
+        cells, mass = maker.region(region, places.take(np.flatnonzero(places.cell >= 0)))
+        yield pa.RecordBatch.from_arrays([pa.array(cells), pa.array(mass)], schema=_PRIOR)
+
+
+def pooled_places(corpus: DataFrame, damping: float, *, by_owner: bool = False) -> DataFrame:
+    """Votes by cell of ``prior.PLACE_ORDER`` and step of accuracy (and by owner): cell, step, vote in fixed point.
+
+    Args:
+        corpus: as ``with_owners`` gives it.
+        damping: power of the owner's number of photos that a vote is divided by.
+    """
+    vote = F.round(F.pow("owner_photos", F.lit(-damping)) * _VOTE_UNITS).cast("bigint")
+    keys = ["owner"] if by_owner else []
+    places = corpus.select("latitude", "longitude", "accuracy", vote.alias("vote"), *keys)
+    fields = [("cell", pa.int64()), ("step", pa.int8()), ("vote", pa.int64()), *((key, pa.int64()) for key in keys)]
+    pools = places.mapInArrow(_pool, spark_schema(pa.schema(fields)))
+    return pools.groupBy("cell", "step", *keys).agg(F.sum("vote").alias("vote"))
+
+
+def _pool(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    for batch in batches:
+        where = (batch.column(n).to_numpy(zero_copy_only=False) for n in ("latitude", "longitude"))
+        cells = pa.array(cells_from_coordinates(prior.PLACE_ORDER, *where))
+        steps = pa.array(prior.step_of(batch.column("accuracy").to_numpy(zero_copy_only=False)))
+        rest = [name for name in batch.schema.names if name not in ("latitude", "longitude", "accuracy")]
+        yield pa.RecordBatch.from_arrays(
+            [cells, steps, *(batch.column(n) for n in rest)], names=["cell", "step", *rest]
+        )
+
+
+def read_prior(lake: Lake, version: str) -> MultiOrderMap:
+    """The prior map of an index version.
+
+    Raises:
+        UsageError: there is none in the table.
+    """
+    table = lake.read(PRIORS).filter(F.col("index_version") == version).select("cell", "mass").toArrow()
+    if not table.num_rows:
+        raise UsageError(f"the table priors has no map of index {version}; run build with these tables")
+    return MultiOrderMap.from_cells(table.column("cell").to_numpy(), table.column("mass").to_numpy()).check()
+
+
+@dataclass(frozen=True)
+class SharedPrior:
+    """The prior of an index version, on its way to the Python workers.
+
+    Attributes:
+        version: of the index.
+        columns: a broadcast of its cells and masses.
+    """
+
+    version: str
+    columns: Any
+
+    def background(self) -> Background:
+        """The prior made ready. A worker keeps the last one: what it has worked out serves the next task."""
+        if self.version not in _BACKGROUNDS:
+            _BACKGROUNDS.clear()
+            _BACKGROUNDS[self.version] = Background(MultiOrderMap(*self.columns.value))
+        return _BACKGROUNDS[self.version]
+
+
+_BACKGROUNDS: dict[str, Background] = {}
+
+
+def shared_prior(lake: Lake, version: str) -> SharedPrior:
+    """The prior of an index version, broadcast."""
+    prior_map = read_prior(lake, version)
+    return SharedPrior(version, lake.spark.sparkContext.broadcast((prior_map.cells, prior_map.mass)))
