@@ -59,7 +59,7 @@ class Photos:
 
 
 def load_photos() -> Photos:
-    """Reads the shared photos and describes them with lite0 on one core (about a minute).
+    """Reads the shared photos and describes them with lite0 on one core (15 s).
 
     Raises:
         FileNotFoundError: they are not at hand.

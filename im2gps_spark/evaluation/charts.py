@@ -12,6 +12,7 @@ from im2gps_spark.sphere import Floats
 
 _WIDTH, _HEIGHT = 480, 320
 _LEFT, _RIGHT, _TOP, _BOTTOM = 60, 24, 14, 46
+_TICKS = 8.0
 
 
 @dataclass(frozen=True)
@@ -134,8 +135,8 @@ def plain_axis(label: str, low: float, high: float) -> Axis:
 
 
 def _even(low: float, high: float) -> list[float]:
-    """At most six multiples of 1, 2 or 5 powers of ten between two ends."""
-    power = 10.0 ** np.floor(np.log10((high - low) / 5.0))
-    step = next(m * power for m in (1.0, 2.0, 5.0, 10.0) if (high - low) / (m * power) <= 5.0 + 1e-9)
+    """At most nine multiples of 1, 2 or 5 powers of ten between two ends."""
+    power = 10.0 ** np.floor(np.log10((high - low) / _TICKS))
+    step = next(m * power for m in (1.0, 2.0, 5.0, 10.0) if (high - low) / (m * power) <= _TICKS)
     first, last = np.ceil(low / step - 1e-9), np.floor(high / step + 1e-9)
     return [round(float(i * step), 12) + 0.0 for i in np.arange(first, last + 1)]

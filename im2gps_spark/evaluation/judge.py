@@ -12,7 +12,7 @@ from im2gps_spark.evaluation import baselines
 from im2gps_spark.evaluation.leave_out import moved, without
 from im2gps_spark.evaluation.scores import LawScores, drawn
 from im2gps_spark.grid import MultiOrderMap, resolve
-from im2gps_spark.posterior.prior import Places
+from im2gps_spark.posterior.prior import Places, Shape
 from im2gps_spark.sphere import Floats, distance_km
 
 NEAREST, KNN, PRIOR, UNIFORM = "nearest", f"knn{baselines.NEIGHBOURS}", "prior", "uniform"
@@ -53,6 +53,7 @@ class Judge:
         draws: points that stand for the prior, and for the uniform law.
         corpus: the corpus' votes by place; None if owners stay in the prior.
         owners: those of the owners who leave it.
+        shapes: what the priors are made of, by index version; the defaults where it is not given.
     """
 
     def __init__(
@@ -61,8 +62,9 @@ class Judge:
         draws: int,
         corpus: Places | None = None,
         owners: Mapping[int, Places] | None = None,
+        shapes: Mapping[str, Shape] | None = None,
     ) -> None:
-        self._draws, self._corpus, self._owners = draws, corpus, owners or {}
+        self._draws, self._corpus, self._owners, self._shapes = draws, corpus, owners or {}, shapes or {}
         self._priors = {version: _Background(prior, draws) for version, prior in priors.items()}
         self._uniform = _Background(MultiOrderMap.uniform(), draws)
         # Photos come owner by owner: the last one's prior is all that is kept.
@@ -93,7 +95,8 @@ class Judge:
             return whole
         key = answer.version, answer.owner
         if self._without is None or self._last != key:
-            left = without(whole.law, self._corpus, self._owners[answer.owner])
+            shape = self._shapes.get(answer.version)
+            left = without(whole.law, self._corpus, self._owners[answer.owner], shape)
             self._last, self._without = key, _Background(left, self._draws)
         return self._without
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 import numpy as np
 
 from im2gps_spark.grid import MultiOrderMap, cell_centres
-from im2gps_spark.posterior.prior import PLACE_ORDER, UNIFORM_SHARE, Places, kernels_at, prior_map
+from im2gps_spark.posterior.prior import PLACE_ORDER, Places, Shape, kernels_at, prior_map
 from im2gps_spark.sphere import Floats
 
 # Of a cell that is the owner's by more than this, hardly anything is left but the errors of both maps.
 _MOSTLY_THEIRS = 0.5
 
 
-def without(prior: MultiOrderMap, corpus: Places, owner: Places) -> MultiOrderMap:
+def without(prior: MultiOrderMap, corpus: Places, owner: Places, shape: Shape | None = None) -> MultiOrderMap:
     """The prior map as it would be without an owner's photos, on the same cells.
 
     The prior q is linear in the votes: without an owner whose prior is d and whose share of the votes s, it is
@@ -27,6 +27,7 @@ def without(prior: MultiOrderMap, corpus: Places, owner: Places) -> MultiOrderMa
         prior: the map of all of the corpus (``posterior.prior.prior_map``).
         corpus: the corpus' votes by cell of ``PLACE_ORDER``, the owner's among them.
         owner: the owner's.
+        shape: what the prior is made of; the defaults if not given.
 
     Returns:
         a map of mass 1, nowhere below the prior's uniform part. The prior itself, if the owner has no vote; the
@@ -35,22 +36,22 @@ def without(prior: MultiOrderMap, corpus: Places, owner: Places) -> MultiOrderMa
     mine, everyone = float(owner.vote.sum()), float(corpus.vote.sum())
     if mine <= 0:
         return prior
-    share = mine / everyone
+    share, made_of = mine / everyone, shape or Shape()
     if share > 1.0 - 1e-9:
         return MultiOrderMap.uniform()
-    alone = prior_map(cell_centres(PLACE_ORDER, owner.cell), owner.vote, steps=owner.step)
+    alone = prior_map(cell_centres(PLACE_ORDER, owner.cell), owner.vote, steps=owner.step, shape=made_of)
     theirs = share * alone.mass_within(prior.order, prior.index)
-    floor = UNIFORM_SHARE * prior.area_sr / (4.0 * np.pi)
+    floor = made_of.uniform * prior.area_sr / (4.0 * np.pi)
     mass = np.maximum((prior.mass - theirs) / (1.0 - share), floor)
     redo = np.flatnonzero(theirs > _MOSTLY_THEIRS * prior.mass)
     centres = prior.centres_of(redo)
-    rest = np.maximum(_kernels(centres, corpus) - _kernels(centres, owner), 0.0) / (everyone - mine)
-    mass[redo] = (1.0 - UNIFORM_SHARE) * rest * prior.area_sr[redo] + floor[redo]
+    rest = np.maximum(_kernels(centres, corpus, made_of) - _kernels(centres, owner, made_of), 0.0) / (everyone - mine)
+    mass[redo] = (1.0 - made_of.uniform) * rest * prior.area_sr[redo] + floor[redo]
     return MultiOrderMap(prior.cells, mass / mass.sum())
 
 
-def _kernels(points: Floats, places: Places) -> Floats:
-    return kernels_at(points, cell_centres(PLACE_ORDER, places.cell), places.vote, places.step)
+def _kernels(points: Floats, places: Places, shape: Shape) -> Floats:
+    return kernels_at(points, cell_centres(PLACE_ORDER, places.cell), places.vote, places.step, shape)
 
 
 def moved(relative: MultiOrderMap, prior: MultiOrderMap, to: MultiOrderMap) -> MultiOrderMap:

@@ -16,9 +16,11 @@ from im2gps_spark.index.manifest import TRAINED, Manifest
 from im2gps_spark.index.plan import Plan
 from im2gps_spark.index.training import Trained
 from im2gps_spark.posterior.calibration import Calibration
+from im2gps_spark.posterior.prior import Shape
 from im2gps_spark.store.files import sha256, write_whole
 
 _CALIBRATION = "calibration.json"
+_SHAPE = "prior.json"
 
 
 @dataclass(frozen=True)
@@ -120,6 +122,22 @@ class Library:
             return Calibration.from_json(path.read_text("utf-8"))
         except (OSError, ValueError, TypeError) as error:
             raise StageError(f"{path} can't be read ({error}); run calibrate again") from error
+
+    def put_shape(self, version: str, shape: Shape) -> None:
+        """Keeps what an index version's prior is made of beside its files."""
+        write_whole(self.version_folder(version) / _SHAPE, shape.to_json().encode())
+
+    def shape(self, version: str) -> Shape:
+        """What an index version's prior is made of.
+
+        Raises:
+            UsageError: there is none, or it can't be used.
+        """
+        path = self.version_folder(version) / _SHAPE
+        try:
+            return Shape.from_json(path.read_text("utf-8"))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UsageError(f"{path}: {error}; run build") from error
 
     def _in_use(self, pointer: str, stage: str) -> str:
         try:

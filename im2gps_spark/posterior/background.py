@@ -19,9 +19,9 @@ BLOCK_ORDERS = 3
 
 BLOCK = 4**BLOCK_ORDERS
 
-# A kernel is evaluated on cells whose side is half its width: its blocks have a side of 4 widths, so a block and those
-# that touch it hold all of a kernel that matters.
-_CELLS_A_WIDTH = 2.0
+# A kernel is evaluated on cells whose side is a quarter to half of its width. Its blocks have a side of 2 to 4 widths:
+# where that is enough, a block and those that touch it hold all of a kernel that matters; else those beyond do.
+_CELLS_A_WIDTH, _ENOUGH_WIDTHS = 2.0, 3.4
 
 
 def grid_order(width_km: float) -> int:
@@ -29,6 +29,12 @@ def grid_order(width_km: float) -> int:
     side = float(cell_side_radians(0)) * EARTH_RADIUS_KM
     order = np.ceil(np.log2(0.98 * _CELLS_A_WIDTH * side / width_km))
     return int(max(order, BLOCK_ORDERS))
+
+
+def rings(width_km: float) -> int:
+    """How many rings of blocks about a place's own the kernels of a width reach."""
+    block = float(cell_side_radians(grid_order(width_km) - BLOCK_ORDERS)) * EARTH_RADIUS_KM
+    return 1 if block >= _ENOUGH_WIDTHS * width_km else 2
 
 
 class Work(NamedTuple):
@@ -57,7 +63,7 @@ class Background:
         if not bool(np.all(prior.mass > 0)):
             raise ValueError("the prior must be positive everywhere")
         self.map = prior.check()
-        self._levels: dict[int, Level] = {}
+        self._levels: dict[tuple[int, int], Level] = {}
         self._work = Work(np.zeros((0, BLOCK), np.float32), np.zeros((0, 4, BLOCK), np.float32))
 
     def room_for(self, rows: int) -> Work:
@@ -92,11 +98,12 @@ class Background:
         """Gives the memory of all blocks back."""
         self._levels.clear()
 
-    def level(self, order: int) -> Level:
-        """The blocks of cells of an order."""
-        if order not in self._levels:
-            self._levels[order] = Level(self.map, order)
-        return self._levels[order]
+    def level(self, width_km: float) -> Level:
+        """The blocks that kernels of a width are evaluated on."""
+        key = grid_order(width_km), rings(width_km)
+        if key not in self._levels:
+            self._levels[key] = Level(self.map, *key)
+        return self._levels[key]
 
 
 class Level:
@@ -108,12 +115,13 @@ class Level:
         block: (n,) the blocks made.
         centres: (n, 3, BLOCK) unit vectors, coordinate by coordinate: sums over a block run through memory.
         mass: (n, BLOCK) of the prior.
-        around: (n, 9 or 12) slots of a block and of those that touch it; -1 where there is none, and in the first
+        around: (n, 9, 25 or 12) slots of a block and of the rings about it; -1 where there is none, and in the first
             place where they have not been made.
     """
 
-    def __init__(self, prior: MultiOrderMap, order: int) -> None:
+    def __init__(self, prior: MultiOrderMap, order: int, rings: int) -> None:
         self.order = order
+        self._rings = rings
         self._prior = prior
         self._nside = 1 << (order - BLOCK_ORDERS)
         blocks = 12 * self._nside**2
@@ -123,7 +131,7 @@ class Level:
         self.centres = np.zeros((0, 3, BLOCK), np.float32)
         self.mass = np.zeros((0, BLOCK), np.float32)
         # On the twelve blocks of the sphere itself everything is near everything.
-        self.around: NDArray[np.int32] = np.zeros((0, 12 if self._nside == 1 else 9), np.int32)
+        self.around: NDArray[np.int32] = np.zeros((0, 12 if self._nside == 1 else (2 * rings + 1) ** 2), np.int32)
 
     def ensure(self, blocks: Ints) -> NDArray[np.int32]:
         """Slots (n,) of blocks, made with those around them where they are missing."""
@@ -142,7 +150,14 @@ class Level:
         if self._nside == 1:
             return np.tile(np.arange(12), (len(blocks), 1))
         order = self.order - BLOCK_ORDERS
-        return np.concatenate([blocks[:, None], neighbours(order, blocks)], axis=1)
+        near = neighbours(order, blocks)
+        if self._rings == 2:
+            beyond = neighbours(order, np.maximum(near, 0).ravel()).reshape(len(blocks), -1)
+            beyond[np.repeat(near < 0, near.shape[1], axis=1) | (beyond == blocks[:, None])] = -1
+            near = np.sort(np.concatenate([near, beyond], axis=1), axis=1)
+            near[:, 1:][near[:, 1:] == near[:, :-1]] = -1
+            near = np.sort(near, axis=1)[:, -24:]
+        return np.concatenate([blocks[:, None], near], axis=1)
 
     def _make(self, blocks: Ints) -> None:
         if not len(blocks):

@@ -1,118 +1,71 @@
-"""Shares of sharpness, width, prior and uniform law, by maximum likelihood on photos whose owners are held out.
+"""What calibration finds for an index version: the density's shares, by how certain retrieval is of a photo.
 
-The density is a mixture (see ``posterior.refine.Density``), so its shares are found by EM; the two marginals of the
-neighbours' part, over sharpness and over width, are kept apart, as the density has them. Where photos are few the
-shares are drawn to the defaults.
+A photo that the corpus has the like of and one that it has not ask for other shares. Both are fitted to photos of the
+corpus itself, each located without its owner (``posterior.shares``), and used only if they do better on owners that
+they were not fitted to.
 """
 
 from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from im2gps_spark.grid import Ints, cells_at
 from im2gps_spark.posterior.settings import PosteriorSettings
+from im2gps_spark.posterior.shares import Evidence, Shares, fit
 from im2gps_spark.sphere import Floats
 
 LEAST_PHOTOS = 300
 """Below, the defaults stand."""
 
-CELL_ORDER = 7
-"""A true place counts by its cell of this order (51 km): geotags repeat exactly, so the likelihood of points has no
-bound, and would be had by ever narrower kernels."""
-POINTS_ORDER = 10
-"""Densities are averaged over the cells of this order in it."""
-
-# The defaults count as much as this many photos.
-_PSEUDO_PHOTOS = 50.0
-# The map follows the prior inside its cells, the uniform part too: it must stay well under the map's tolerance.
-_LEAST_UNIFORM, _MOST_UNIFORM = 0.002, 0.01
-_STEPS = 500
+# The defaults count as much as this many photos, and what is found for all photos as so many of a grade.
+_DEFAULT_PHOTOS, _ALL_PHOTOS = 50.0, 100.0
 _FOLDS = 5
-_UNIFORM_DENSITY = 1.0 / (4.0 * np.pi)
-
-
-def cells_through(truth: Floats) -> Ints:
-    """(n, m) cells of ``POINTS_ORDER`` in the cell of ``CELL_ORDER`` about each true place (n, 3)."""
-    inside = 4 ** (POINTS_ORDER - CELL_ORDER)
-    return np.asarray(cells_at(CELL_ORDER, truth)[:, None] * inside + np.arange(inside))
+_GRADES = 3
 
 
 @dataclass(frozen=True)
-class Evidence:
-    """What calibration looks at: mean densities in the cells of photos' true places, their owners held out.
+class Grade:
+    """Shares for photos whose best neighbour's score is at most ``upper`` (None: any) and above the grade's before.
 
     Attributes:
-        kernels: (n, sharpnesses, widths) of the neighbours' windows, by sharpness of the votes and by width.
-        prior: (n,) of the prior without the photo's owner.
-        owners: (n,) whose the photos are.
+        sharpness_shares, width_shares, prior_share, uniform_share: as in the settings.
     """
 
-    kernels: Floats
-    prior: Floats
-    owners: NDArray
+    upper: float | None
+    sharpness_shares: list[float]
+    width_shares: list[float]
+    prior_share: float
+    uniform_share: float
+
+    @classmethod
+    def of(cls, shares: Shares, upper: float | None) -> Grade:
+        """Shares as a grade."""
+        return cls(upper, list(shares.sharpness), list(shares.width), shares.prior, shares.uniform)
+
+    def keys(self) -> dict[str, Any]:
+        """The keys of ``PosteriorSettings`` that it sets."""
+        return {name: value for name, value in asdict(self).items() if name != "upper"}
 
 
 @dataclass(frozen=True)
-class Shares:
-    """The mixture's shares; ``sharpness`` and ``width`` sum to 1 each, and so do ``kernel``, ``prior``, ``uniform``."""
+class Graded:
+    """Settings for every photo, by the score of its best neighbour.
 
-    sharpness: tuple[float, ...]
-    width: tuple[float, ...]
-    kernel: float
-    prior: float
-    uniform: float
+    Attributes:
+        upper: (grades - 1,) increasing: the most that each grade's score may be, but for the last.
+        settings: one for each grade.
+    """
 
-    @classmethod
-    def of(cls, settings: PosteriorSettings) -> Shares:
-        """The shares in settings."""
-        sharpness = np.array(settings.sharpness_shares) / np.sum(settings.sharpness_shares)
-        width = np.array(settings.width_shares) / np.sum(settings.width_shares)
-        kernel = 1.0 - settings.prior_share - settings.uniform_share
-        return cls(
-            tuple(sharpness.tolist()), tuple(width.tolist()), kernel, settings.prior_share, settings.uniform_share
-        )
+    upper: tuple[float, ...]
+    settings: tuple[PosteriorSettings, ...]
 
-    def log_likelihood(self, evidence: Evidence) -> Floats:
-        """(n,) log densities at the true places, nats per steradian."""
-        kernels = np.einsum("m,s,nms->n", self.sharpness, self.width, evidence.kernels)
-        return np.asarray(np.log(self.kernel * kernels + self.prior * evidence.prior + self.uniform * _UNIFORM_DENSITY))
-
-
-def fit(evidence: Evidence, start: Shares) -> Shares:
-    """The shares of greatest posterior likelihood, by EM from ``start``, which is also where few photos leave them."""
-    # A part that starts at nothing would stay there: each gets a little.
-    pull_sharpness, pull_width = _spread(start.sharpness), _spread(start.width)
-    pull_top = _spread((start.kernel, start.prior, start.uniform))
-    sharpness, width, top = pull_sharpness, pull_width, pull_top
-    kernels, n = evidence.kernels, len(evidence.prior)
-    for _ in range(_STEPS):
-        by_kernel = top[0] * np.einsum("m,s,nms->nms", sharpness, width, kernels)
-        parts = np.stack([by_kernel.sum(axis=(1, 2)), top[1] * evidence.prior, np.full(n, top[2] * _UNIFORM_DENSITY)])
-        total = parts.sum(axis=0)
-        held = by_kernel / total[:, None, None]
-        new_top = (parts / total).sum(axis=1) + _PSEUDO_PHOTOS * pull_top
-        sharpness = _unit(held.sum(axis=(0, 2)) + _PSEUDO_PHOTOS * pull_top[0] * pull_sharpness)
-        width = _unit(held.sum(axis=(0, 1)) + _PSEUDO_PHOTOS * pull_top[0] * pull_width)
-        new_top = _unit(new_top)
-        moved = np.abs(new_top - top).max()
-        top = new_top
-        if moved < 1e-7:
-            break
-    top[:2] *= (1.0 - np.clip(top[2], _LEAST_UNIFORM, _MOST_UNIFORM)) / top[:2].sum()
-    top[2] = 1.0 - top[:2].sum()
-    return Shares(tuple(sharpness.tolist()), tuple(width.tolist()), *top.tolist())
-
-
-def _spread(shares: tuple[float, ...]) -> Floats:
-    return _unit(np.asarray(shares, np.float64) + 0.01)
-
-
-def _unit(values: Floats) -> Floats:
-    return np.asarray(values / values.sum())
+    def of(self, score: Floats) -> PosteriorSettings:
+        """A photo's settings, by its neighbours' scores (k,)."""
+        return self.settings[int(np.searchsorted(self.upper, score.max(initial=-np.inf)))]
 
 
 @dataclass(frozen=True)
@@ -120,7 +73,8 @@ class Calibration:
     """The shares found for an index version, and how good they are on photos that they were not fitted to.
 
     Attributes:
-        sharpness, sharpness_shares, widths_km, width_shares, prior_share, uniform_share: as in the settings.
+        sharpness, widths_km: as in the settings.
+        grades: by rising score.
         photos, owners: behind the fit.
         gain: mean log likelihood over the prior's, nats, cross-fitted by owner.
         default_gain: the same for the defaults.
@@ -128,21 +82,19 @@ class Calibration:
     """
 
     sharpness: list[float]
-    sharpness_shares: list[float]
     widths_km: list[float]
-    width_shares: list[float]
-    prior_share: float
-    uniform_share: float
+    grades: list[Grade]
     photos: int
     owners: int
     gain: float
     default_gain: float
     fitted: bool
 
-    def shares(self) -> dict[str, object]:
-        """The keys of ``PosteriorSettings`` that it sets."""
-        names = ("sharpness", "sharpness_shares", "widths_km", "width_shares", "prior_share", "uniform_share")
-        return {name: getattr(self, name) for name in names}
+    def graded(self, settings: PosteriorSettings) -> Graded:
+        """Settings with what was found in the place of their own."""
+        ladder = {"sharpness": self.sharpness, "widths_km": self.widths_km}
+        each = tuple(settings.model_copy(update={**ladder, **grade.keys()}) for grade in self.grades)
+        return Graded(tuple(grade.upper for grade in self.grades if grade.upper is not None), each)
 
     def to_json(self) -> str:
         """Its text form."""
@@ -153,24 +105,29 @@ class Calibration:
         """From its text form.
 
         Raises:
-            TypeError, ValueError: it is none.
+            TypeError, ValueError, KeyError: it is none.
         """
-        return cls(**json.loads(text))
+        read = json.loads(text)
+        return cls(**{**read, "grades": [Grade(**grade) for grade in read["grades"]]})
 
-    def describe(self) -> str:
-        """A line for people."""
+    def describe(self) -> list[str]:
+        """Lines for people."""
         how = "fitted" if self.fitted else "the defaults"
         few = f" (under {LEAST_PHOTOS} photos)" if self.photos < LEAST_PHOTOS else ""
-        sharp = ", ".join(
-            f"{a:g}: {s:.2f}" for a, s in zip(self.sharpness, self.sharpness_shares, strict=True) if s > 0.005
+        first = (
+            f"{how}{few}: gain over the prior {self.gain:.3f} nats (defaults {self.default_gain:.3f}) on {self.photos} "
+            f"photos of {self.owners} owners held out"
         )
-        wide = ", ".join(
-            f"{w:g} km: {s:.2f}" for w, s in zip(self.widths_km, self.width_shares, strict=True) if s > 0.005
-        )
+        return [first, *(self._line(grade) for grade in self.grades)]
+
+    def _line(self, grade: Grade) -> str:
+        sharp = zip(self.sharpness, grade.sharpness_shares, strict=True)
+        wide = zip(self.widths_km, grade.width_shares, strict=True)
+        best = "any" if grade.upper is None else f"up to {grade.upper:.1f}"
         return (
-            f"{how}{few}: sharpness {sharp}; widths {wide}; prior {self.prior_share:.3f}, uniform "
-            f"{self.uniform_share:.3f}; gain over the prior {self.gain:.3f} nats (defaults {self.default_gain:.3f}) "
-            f"on {self.photos} photos of {self.owners} owners held out"
+            f"best score {best}: sharpness {', '.join(f'{a:g}: {s:.2f}' for a, s in sharp if s > 0.005)}; "
+            f"widths {', '.join(f'{w:g} km: {s:.2f}' for w, s in wide if s > 0.005)}; "
+            f"prior {grade.prior_share:.3f}, uniform {grade.uniform_share:.3f}"
         )
 
 
@@ -184,32 +141,43 @@ def calibrate(evidence: Evidence, settings: PosteriorSettings) -> Calibration:
     owners = np.unique(evidence.owners)
     base = np.log(evidence.prior)
     default_gain = float(np.mean(start.log_likelihood(evidence) - base)) if len(base) else 0.0
-    shares, gain = start, default_gain
+    grades, gain = [Grade.of(start, None)], default_gain
     if len(base) >= LEAST_PHOTOS and len(owners) >= 2 * _FOLDS:
-        held_out = float(np.mean(_cross_fitted(evidence, owners, start) - base))
-        if held_out > default_gain:
-            shares, gain = fit(evidence, start), held_out
+        upper = np.quantile(evidence.certainty, np.arange(1, _GRADES) / _GRADES)
+        for bounds in (upper[:0], upper):
+            held_out = float(np.mean(_cross_fitted(evidence, owners, start, bounds) - base))
+            if held_out > gain:
+                gain = held_out
+                found = _fit_grades(evidence, start, bounds)
+                grades = [Grade.of(s, u) for s, u in zip(found, [*bounds.tolist(), None], strict=True)]
     return Calibration(
         sharpness=list(settings.sharpness),
-        sharpness_shares=list(shares.sharpness),
         widths_km=list(settings.widths_km),
-        width_shares=list(shares.width),
-        prior_share=shares.prior,
-        uniform_share=shares.uniform,
+        grades=grades,
         photos=len(base),
         owners=len(owners),
         gain=gain,
         default_gain=default_gain,
-        fitted=shares is not start,
+        fitted=gain > default_gain,
     )
 
 
-def _cross_fitted(evidence: Evidence, owners: NDArray, start: Shares) -> Floats:
+def _fit_grades(evidence: Evidence, start: Shares, bounds: Floats) -> list[Shares]:
+    """Shares of each grade, drawn to those of all photos together."""
+    whole = fit(evidence, start, _DEFAULT_PHOTOS)
+    if not len(bounds):
+        return [whole]
+    grade = np.searchsorted(bounds, evidence.certainty)
+    return [fit(evidence.take(grade == g), whole, _ALL_PHOTOS) for g in range(len(bounds) + 1)]
+
+
+def _cross_fitted(evidence: Evidence, owners: NDArray, start: Shares, bounds: Floats) -> Floats:
     """(n,) log likelihoods, each by shares that were fitted to other owners' photos."""
     fold = np.searchsorted(owners, evidence.owners) % _FOLDS
+    grade = np.searchsorted(bounds, evidence.certainty)
     result = np.empty(len(evidence.prior))
     for number in range(_FOLDS):
-        out = fold == number
-        parts = [Evidence(evidence.kernels[w], evidence.prior[w], evidence.owners[w]) for w in (~out, out)]
-        result[out] = fit(parts[0], start).log_likelihood(parts[1])
+        for g, shares in enumerate(_fit_grades(evidence.take(fold != number), start, bounds)):
+            mine = (fold == number) & (grade == g)
+            result[mine] = shares.log_likelihood(evidence.take(mine))
     return result

@@ -23,6 +23,7 @@ class Cells:
         order, index: (n,) nested.
         prior, mass: (n,) of the prior and of the density.
         unseen: mass that following the prior within all of these cells misplaces: the windows slope in them.
+        lost: the same, of windows that were not looked into, for they hold too little in a cell.
     """
 
     order: Ints
@@ -30,6 +31,7 @@ class Cells:
     prior: Floats
     mass: Floats
     unseen: float
+    lost: float
 
 
 # Cells that there is room for at first.
@@ -100,6 +102,20 @@ def search(values, begin, end, what):  # type: ignore[no-untyped-def]  # pragma:
 
 
 @numba.njit(cache=ON_DISK, nogil=True)
+def _flattened(into, ratio, begin, end):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+    """What following the prior over some cells of a block would misplace of a layer's mass in them."""
+    total, within, wrong = 0.0, 0.0, 0.0
+    for c in range(begin, end):
+        if ratio[c] > 0.0:
+            total += into[c]
+            within += into[c] / ratio[c]
+    for c in range(begin, end):
+        if ratio[c] > 0.0:
+            wrong += max(0.0, into[c] * (1.0 - total / (within * ratio[c])))
+    return wrong
+
+
+@numba.njit(cache=ON_DISK, nogil=True)
 def _cells(  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
     orders,
     first,
@@ -141,7 +157,7 @@ def _cells(  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
             high[count, s] = search(block, first[s], first[s + 1], end)
         count += 1
     lows, highs = np.empty(layers, np.int64), np.empty(layers, np.int64)
-    unseen = 0.0
+    unseen, lost = 0.0, 0.0
     area = 1.0 / 12.0 / 4.0 ** np.arange(MAX_ORDER + 1)
 
     while count > 0:
@@ -182,6 +198,16 @@ def _cells(  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
             masses[made, 0] = within
             masses[made, 1] = within * (value + c_prior) + c_uniform * area[order] + unresolved
             made += 1
+            for s in range(layers):
+                below = orders[s] - order
+                if lows[s] == highs[s] or below <= 0:
+                    continue
+                if below > BLOCK_ORDERS:
+                    lost += before[highs[s] + s] - before[lows[s] + s]
+                else:
+                    begin = (index << (2 * below)) & (4**BLOCK_ORDERS - 1)
+                    here = row[lows[s]]
+                    lost += _flattened(into[here], ratio[here, 0], begin, begin + (1 << (2 * below)))
             if value > 0.0:
                 # Along a slope of the ratio, an eighth of its change from side to side is above the mean.
                 change = np.sqrt((gx * gx + gy * gy + gz * gz) * 4.0 * np.pi * area[order]) / value
@@ -207,4 +233,4 @@ def _cells(  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
                     low[count, s] = search(block, lows[s], after, (4 * index + child) << blocks)
                     high[count, s] = after
             count += 1
-    return out[:made, 0].copy(), out[:made, 1].copy(), masses[:made, 0].copy(), masses[:made, 1].copy(), unseen
+    return out[:made, 0].copy(), out[:made, 1].copy(), masses[:made, 0].copy(), masses[:made, 1].copy(), unseen, lost

@@ -23,7 +23,7 @@ DISC_RADII_KM = (25.0, 200.0, 750.0)
 # A block is no smaller than the disc, and is looked into by cells of an eighth or a quarter of its side.
 _FINER = 3
 _CELLS = 4**_FINER
-# Blocks looked into at most; they come by the most that a disc in them can hold.
+# Blocks looked into at most; they come by their own mass, for what lies about them may be spread thin.
 _MOST_BLOCKS = 32
 # A disc touches this many blocks at most: one of them holds such a part of it.
 _TOUCHED = 6.0
@@ -62,7 +62,7 @@ def _best(law: Law, scale_km: float, *, smooth: bool) -> Floats:
     heavy = np.flatnonzero(mass >= mass.max() / _TOUCHED)
     around = near[heavy]
     most = np.where(around >= 0, mass[around], 0.0).sum(axis=1)
-    rank = np.argsort(-most, kind="stable")[:_MOST_BLOCKS]
+    rank = np.argsort(-mass[heavy], kind="stable")[:_MOST_BLOCKS]
     kappa = float(concentration(scale_km)) if smooth else 0.0
     chord = 2.0 * np.sin(scale_km / EARTH_RADIUS_KM / 2.0)
     cells = law.start, law.order, law.mass, law.pooled
@@ -146,7 +146,7 @@ def _search(  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
     best, at = -1.0, np.zeros(3)
     for b in range(len(blocks)):
         if most[b] <= best * (1.0 + 1e-9):
-            break
+            continue
         count = 0
         for k in range(near.shape[1]):
             block = near[blocks[b], k]

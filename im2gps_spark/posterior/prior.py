@@ -7,6 +7,8 @@ places together.
 
 from __future__ import annotations
 
+import json
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -48,12 +50,53 @@ WIDE_ORDER = 6
 _WIDE_KM = 400.0
 
 _WIDTHS = np.array(WIDTHS_KM)
-# (steps, widths) shares of the widths in the votes of photos whose geotags allow no narrower one than of that step.
-_SHARES_BY_STEP = capped_shares(_WIDTHS, np.array(SHARES) / np.sum(SHARES), _WIDTHS)
 EXACT = 0
 """The step of a place that the narrowest kernel may be put on."""
 # exp(-4.5^2 / 2) is 4e-5: farther from a region, a place has no say in it through a narrow kernel.
 _REACH_KM = 4.5 * max(width for width in WIDTHS_KM if width < _WIDE_KM)
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a corpus' prior is made of.
+
+    Attributes:
+        shares: of ``WIDTHS_KM``, summing to 1.
+        uniform: share of the uniform law, beside them.
+    """
+
+    shares: tuple[float, ...] = SHARES
+    uniform: float = UNIFORM_SHARE
+
+    def by_step(self) -> Floats:
+        """(steps, widths) shares in votes of photos whose geotags allow no narrower width than that of the step."""
+        return capped_shares(_WIDTHS, np.array(self.shares) / np.sum(self.shares), _WIDTHS)
+
+    def density(self, columns: Floats) -> Floats:
+        """(n,) densities per steradian where the kernels of each width, of weight 1 together, come to (n, widths)."""
+        shares = np.array(self.shares) / np.sum(self.shares)
+        return np.asarray((1.0 - self.uniform) * (columns @ shares) + self.uniform / (4.0 * np.pi))
+
+    def to_json(self) -> str:
+        """Its text form."""
+        return json.dumps({"widths_km": WIDTHS_KM, "shares": self.shares, "uniform": self.uniform}, indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> Shape:
+        """From its text form.
+
+        Raises:
+            ValueError, KeyError, TypeError: it is none, or is of other widths.
+        """
+        read = json.loads(text)
+        if tuple(read["widths_km"]) != WIDTHS_KM:
+            raise ValueError(f"a prior of widths {read['widths_km']}; these are {WIDTHS_KM}")
+        return cls(tuple(read["shares"]), float(read["uniform"]))
+
+    def describe(self) -> str:
+        """Its shares, for people."""
+        widths = ", ".join(f"{w:g} km: {s:.2f}" for w, s in zip(WIDTHS_KM, self.shares, strict=True))
+        return f"{widths}; uniform {self.uniform:.3f}"
 
 
 def step_of(accuracy: NDArray[np.integer]) -> NDArray[np.int8]:
@@ -61,25 +104,28 @@ def step_of(accuracy: NDArray[np.integer]) -> NDArray[np.int8]:
     return np.minimum(np.searchsorted(_WIDTHS, least_width_km(accuracy)), len(_WIDTHS) - 1).astype(np.int8)
 
 
-def kernels_at(points: Floats, places: Floats, weights: Floats, steps: NDArray[np.integer] | None = None) -> Floats:
+def kernels_at(
+    points: Floats,
+    places: Floats,
+    weights: Floats,
+    steps: NDArray[np.integer] | None = None,
+    shape: Shape | None = None,
+) -> Floats:
     """(n,) weighted sums of the prior's kernels at points (n, 3): not divided by the weights.
 
     Args:
         places: (m, 3) unit vectors.
         weights: (m,).
         steps: (m,) as ``step_of`` gives them; all exact if not given.
+        shape: the defaults if not given.
     """
     total = np.zeros(len(points))
     step = np.full(len(places), EXACT) if steps is None else np.asarray(steps)
+    shares = (shape or Shape()).by_step()
     for each in np.unique(step):
         mine = step == each
-        total += kernel_sum(points, places[mine], weights[mine], Profile.of(WIDTHS_KM, _SHARES_BY_STEP[each]))
+        total += kernel_sum(points, places[mine], weights[mine], Profile.of(WIDTHS_KM, shares[each]))
     return total
-
-
-def mixed(kernels: float) -> float:
-    """The prior's density per steradian where its kernels, of weight 1 together, come to a value."""
-    return (1.0 - UNIFORM_SHARE) * kernels + UNIFORM_SHARE / (4.0 * np.pi)
 
 
 def regions_near(cells: Ints) -> tuple[Ints, Ints]:
@@ -131,17 +177,19 @@ class PriorMaker:
 
     Args:
         everywhere: all the corpus' photos, pooled in cells of ``WIDE_ORDER``.
+        shape: what to make it of.
         tolerance: total variation at which refinement stops.
 
     Raises:
         ValueError: a vote is negative or not finite, or all are zero.
     """
 
-    def __init__(self, everywhere: Places, tolerance: float = TOLERANCE) -> None:
+    def __init__(self, everywhere: Places, shape: Shape, tolerance: float = TOLERANCE) -> None:
         self._total = float(np.sum(everywhere.vote))
         if not (np.all(np.isfinite(everywhere.vote)) and np.all(everywhere.vote >= 0) and self._total > 0):
             raise ValueError("the weights of a prior must be finite, not negative, and not all zero")
         self._tolerance = tolerance
+        self._shape, self._shares = shape, shape.by_step()
         self._background = Background(MultiOrderMap.uniform())
         self._wide = self._layers(WIDE_ORDER, everywhere, _WIDTHS >= _WIDE_KM, 0)
         self._used = sum(len(layer.block) for layer in self._wide)
@@ -155,8 +203,8 @@ class PriorMaker:
         layers = self._wide + self._layers(PLACE_ORDER, near, _WIDTHS < _WIDE_KM, self._used)
         root = np.array([REGION_ORDER]), np.array([region])
         # What is negligible is so beside the least that a region can hold, its part of the uniform share.
-        negligible = NEGLIGIBLE * self._tolerance * UNIFORM_SHARE / REGIONS
-        found = cut(layers, self._background, 0.0, UNIFORM_SHARE, negligible, root)
+        negligible = NEGLIGIBLE * self._tolerance * self._shape.uniform / REGIONS
+        found = cut(layers, self._background, 0.0, self._shape.uniform, negligible, root)
         self._background.forget()
         target = self._tolerance * float(found.mass.sum())
         order, index, mass = merge(found, max(target - found.unseen, LEAST * target), root)
@@ -165,14 +213,18 @@ class PriorMaker:
     def _layers(self, order: int, places: Places, which: NDArray[np.bool_], used: int) -> list[Layer]:
         curve = places.cell << (2 * (MAX_ORDER - order))
         rank = np.argsort(curve, kind="stable")
-        shares = (1.0 - UNIFORM_SHARE) * _SHARES_BY_STEP[places.step[rank]][:, which]
+        shares = (1.0 - self._shape.uniform) * self._shares[places.step[rank]][:, which]
         votes = shares * places.vote[rank, None] / self._total
         centres = cell_centres(order, places.cell[rank])
         return spread(self._background, curve[rank], centres, votes, _WIDTHS[which], used)
 
 
 def prior_map(
-    places: Floats, weights: Floats, tolerance: float = TOLERANCE, steps: NDArray[np.integer] | None = None
+    places: Floats,
+    weights: Floats,
+    tolerance: float = TOLERANCE,
+    steps: NDArray[np.integer] | None = None,
+    shape: Shape | None = None,
 ) -> MultiOrderMap:
     """The density of photos, positive everywhere.
 
@@ -181,6 +233,7 @@ def prior_map(
         weights: (n,) non-negative: the photos' votes, damped by owner.
         tolerance: total variation at which refinement stops.
         steps: (n,) as ``step_of`` gives them; all exact if not given.
+        shape: what to make it of; the defaults if not given.
 
     Returns:
         a map of mass 1, uniform within cells. Without any place: the uniform law.
@@ -193,7 +246,7 @@ def prior_map(
     step = np.zeros(len(places), np.int8) if steps is None else np.asarray(steps, np.int8)
     each = Places(cells_at(PLACE_ORDER, places), step, np.asarray(weights, np.float64))
     pooled = each.at_order(PLACE_ORDER, PLACE_ORDER)
-    maker = PriorMaker(each.at_order(PLACE_ORDER, WIDE_ORDER), tolerance)
+    maker = PriorMaker(each.at_order(PLACE_ORDER, WIDE_ORDER), shape or Shape(), tolerance)
     which, region = regions_near(pooled.cell)
     parts = [maker.region(r, pooled.take(which[region == r])) for r in range(REGIONS)]
     nuniq, mass = (np.concatenate(columns) for columns in zip(*parts, strict=True))

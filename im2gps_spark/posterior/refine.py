@@ -16,8 +16,9 @@ from im2gps_spark.posterior.kernels import ON_DISK
 from im2gps_spark.posterior.windows import spread
 from im2gps_spark.sphere import Floats
 
-# A cell in which the windows of a width hold less than this part of the tolerance is not looked into.
-NEGLIGIBLE = 1e-3
+# A cell in which the windows of a width hold less than this part of the tolerance is not looked into, unless this part
+# of the tolerance were lost by all such cells together: a thousand places, each alone, are light one by one.
+NEGLIGIBLE, _LOST = 1e-3, 0.5
 # Part of the tolerance that votes too light to tell apart may cost; and the least that is left for whole cells.
 _LIGHT, LEAST = 0.1, 0.3
 
@@ -48,7 +49,12 @@ def _cut(density: Density, votes: Floats, tolerance: float) -> Cells:
     """The sphere, cut as finely as the windows of the votes vary."""
     rank = np.argsort(density.curve, kind="stable")
     layers = spread(density.background, density.curve[rank], density.places[rank], votes[rank], density.widths_km)
-    return cut(layers, density.background, density.prior_share, density.uniform_share, NEGLIGIBLE * tolerance)
+    negligible = NEGLIGIBLE * tolerance
+    while True:
+        cells = cut(layers, density.background, density.prior_share, density.uniform_share, negligible)
+        if cells.lost <= _LOST * tolerance:
+            return cells
+        negligible /= 4.0
 
 
 def _told_apart(density: Density, budget: float) -> tuple[Floats, float]:

@@ -83,7 +83,7 @@ def spread(
         cell, middle, mass = pooled_votes(curve, places, votes[:, i], order)
         if not len(cell):
             continue
-        level = background.level(order)
+        level = background.level(float(widths_km[i]))
         slots = level.ensure(cell >> (2 * BLOCK_ORDERS))
         work = background.room_for(first + min(level.count, len(cell) * level.around.shape[1]))
         kappa = float(concentration(widths_km[i]))
@@ -99,9 +99,8 @@ def spread(
 
 def window_masses(background: Background, places: Floats, curve: Ints, width_km: float) -> Floats:
     """(k,) integrals of prior times kernel about places (k, 3): the Z of their windows; kernels of peak 1."""
-    order = grid_order(width_km)
-    level = background.level(order)
-    slots = level.ensure(curve >> (2 * (MAX_ORDER - order + BLOCK_ORDERS)))
+    level = background.level(width_km)
+    slots = level.ensure(curve >> (2 * (MAX_ORDER - level.order + BLOCK_ORDERS)))
     return np.asarray(_masses(places, slots, level.around, level.centres, level.mass, float(concentration(width_km))))
 
 

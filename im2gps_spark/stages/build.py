@@ -85,7 +85,7 @@ def build(spark: SparkSession, config: Config) -> Tally:
         else:
             run.say(f"index {name}: {run.tally.count(Status.OK)} photos into {training.plan['shards']} shards")
             _write_index(run, corpus, library.version_folder(name), training, data, name)
-        write_prior(run, corpus, name)
+        library.put_shape(name, write_prior(run, corpus, name))
         run.lake.merge(OUTCOMES, run.stamp(stage_outcomes(rows, run.stage, name)))
         library.use(name)
     finally:

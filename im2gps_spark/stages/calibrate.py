@@ -16,16 +16,16 @@ from im2gps_spark.grid import cell_centres
 from im2gps_spark.index.library import Library
 from im2gps_spark.neighbours import merge
 from im2gps_spark.photos.reasons import Status
-from im2gps_spark.posterior import prior
-from im2gps_spark.posterior.calibration import POINTS_ORDER, Evidence, cells_through
 from im2gps_spark.posterior.calibration import calibrate as find_shares
+from im2gps_spark.posterior.prior import Shape
+from im2gps_spark.posterior.shares import POINTS_ORDER, Evidence, cells_through
 from im2gps_spark.posterior.votes import pooled_score, standard_similarity, weights_by_sharpness, window_ratios
 from im2gps_spark.sphere import unit_vectors
 from im2gps_spark.stages.arrow import spark_schema
 from im2gps_spark.stages.build import with_owners
 from im2gps_spark.stages.described import corpus_of, stage_outcomes, status_is, with_vectors
 from im2gps_spark.stages.geolocate import same_descriptor
-from im2gps_spark.stages.priors import SharedPrior, pooled_places, shared_prior
+from im2gps_spark.stages.priors import SharedPrior, left_out, pooled_places, shared_prior
 from im2gps_spark.stages.run import Run, Tally
 from im2gps_spark.stages.search import by_photo, find_neighbours
 from im2gps_spark.store.tables import OUTCOMES
@@ -33,7 +33,7 @@ from im2gps_spark.store.tables import OUTCOMES
 _PHOTOS = 2000
 _SALT = "calibrate"
 
-_EVIDENCE = pa.schema([("photo_id", pa.int64()), ("ratios", pa.list_(pa.float64()))])
+_EVIDENCE = pa.schema([("photo_id", pa.int64()), ("best", pa.float64()), ("ratios", pa.list_(pa.float64()))])
 
 
 def calibrate(spark: SparkSession, config: Config) -> Tally:
@@ -63,11 +63,13 @@ def calibrate(spark: SparkSession, config: Config) -> Tally:
         truth = sample.select("photo_id", "latitude", "longitude")
         places = {r["photo_id"]: (r["latitude"], r["longitude"]) for r in truth.collect()}
         shared = spark.sparkContext.broadcast(places)
+        shape = library.shape(manifest.index_version)
         background = shared_prior(run.lake, manifest.index_version)
         work = partial(_evidence, settings=settings, places=shared, prior=background)
         ratios = found.mapInArrow(work, spark_schema(_EVIDENCE)).toArrow().sort_by("photo_id")
-        made = find_shares(_with_prior(corpus, sample, ratios, settings), config.geolocate)
-        run.say(made.describe())
+        made = find_shares(_with_prior(corpus, sample, ratios, settings, shape), config.geolocate)
+        for line in made.describe():
+            run.say(line)
         library.put_calibration(manifest.index_version, made)
         run.lake.merge(OUTCOMES, run.stamp(stage_outcomes(sample, run.stage, manifest.index_version)))
     finally:
@@ -89,37 +91,21 @@ def _evidence(
         inside = cells_through(truth)[0]
         masses = background.map.mass_within(POINTS_ORDER, inside)
         ratios = weights @ window_ratios(near, widths, cell_centres(POINTS_ORDER, inside), masses, background)
-        yield pa.RecordBatch.from_pylist([{"photo_id": photo, "ratios": ratios.ravel().tolist()}], schema=_EVIDENCE)
+        yield pa.RecordBatch.from_pylist(
+            [{"photo_id": photo, "best": float(score.max(initial=-np.inf)), "ratios": ratios.ravel().tolist()}],
+            schema=_EVIDENCE,
+        )
 
 
-def _with_prior(corpus: DataFrame, sample: DataFrame, ratios: pa.Table, settings: GeolocateSection) -> Evidence:
+def _with_prior(
+    corpus: DataFrame, sample: DataFrame, ratios: pa.Table, settings: GeolocateSection, shape: Shape
+) -> Evidence:
     """The evidence with the prior at each true place, its owner's photos taken out."""
-    damping = settings.owner_damping
     owned = with_owners(corpus)
     photos = sample.select("photo_id", "latitude", "longitude", F.xxhash64("owner_id").alias("owner"))
-    table = photos.toArrow().sort_by("photo_id")
-    truth = unit_vectors(table.column("latitude").to_numpy(), table.column("longitude").to_numpy())
-    owner = table.column("owner").to_numpy()
-
-    pools = pooled_places(owned, damping).toArrow().sort_by([("cell", "ascending"), ("step", "ascending")])
-    centres = cell_centres(prior.PLACE_ORDER, pools.column("cell").to_numpy())
-    votes, steps = pools.column("vote").to_numpy().astype(np.float64), pools.column("step").to_numpy()
-    theirs = owned.join(photos.select("owner").distinct(), "owner", "left_semi")
-    keys = [("owner", "ascending"), ("cell", "ascending"), ("step", "ascending")]
-    own = pooled_places(theirs, damping, by_owner=True).toArrow().sort_by(keys)
-    own_centres = cell_centres(prior.PLACE_ORDER, own.column("cell").to_numpy())
-    own_votes, own_steps = own.column("vote").to_numpy().astype(np.float64), own.column("step").to_numpy()
-    own_owner = own.column("owner").to_numpy()
-
-    # Of whole cells, not of points: a geotag repeats to the metre, and there no width is too narrow.
-    points = cell_centres(POINTS_ORDER, cells_through(truth))
-    whole = prior.kernels_at(points.reshape(-1, 3), centres, votes, steps).reshape(points.shape[:2]).mean(axis=1)
-    density = np.empty(len(truth))
-    for i, who in enumerate(owner):
-        mine = slice(np.searchsorted(own_owner, who, side="left"), np.searchsorted(own_owner, who, side="right"))
-        theirs_here = prior.kernels_at(points[i], own_centres[mine], own_votes[mine], own_steps[mine]).mean()
-        left = max(float(votes.sum() - own_votes[mine].sum()), 1.0)
-        density[i] = prior.mixed(max(whole[i] - theirs_here, 0.0) / left)
-    shape = (len(truth), len(settings.sharpness), len(settings.widths_km))
+    places = pooled_places(owned, settings.owner_damping)
+    out = left_out(owned, photos, places, settings.owner_damping)
+    density = shape.density(out.columns)
+    by_row = (len(density), len(settings.sharpness), len(settings.widths_km))
     flat = ratios.column("ratios").combine_chunks().flatten().to_numpy()
-    return Evidence(flat.reshape(shape) * density[:, None, None], density, owner)
+    return Evidence(flat.reshape(by_row) * density[:, None, None], density, out.owner, ratios.column("best").to_numpy())

@@ -20,6 +20,7 @@ from im2gps_spark.index.library import Library, name_of
 from im2gps_spark.index.manifest import Manifest
 from im2gps_spark.neighbours import merge
 from im2gps_spark.photos.reasons import Status
+from im2gps_spark.posterior.calibration import Graded
 from im2gps_spark.posterior.rows import ANSWER, to_batch
 from im2gps_spark.posterior.summary import summarise
 from im2gps_spark.posterior.votes import density_of, pooled_score, standard_similarity, vote_weights
@@ -49,7 +50,8 @@ def geolocate(spark: SparkSession, config: Config) -> Tally:
     same_descriptor(manifest, config)
     night = config.geolocate.night or run.started_at.date()
     by = calibrated(config.geolocate, library, manifest.index_version)
-    settings = name_of(__version__, by.model_dump(mode="json", exclude={"night", "collection"}))
+    each = [one.model_dump(mode="json", exclude={"night", "collection"}) for one in by.settings]
+    settings = name_of(__version__, by.upper, each)
     item = f"{config.geolocate.engine}:{manifest.index_version}:{settings}:{night}"
 
     photos = photos_of(run.lake, config.geolocate.collection)
@@ -85,10 +87,10 @@ def same_descriptor(manifest: Manifest, config: Config) -> None:
         )
 
 
-def calibrated(settings: GeolocateSection, library: Library, version: str) -> GeolocateSection:
+def calibrated(settings: GeolocateSection, library: Library, version: str) -> Graded:
     """The settings with the shares that were found for an index version, where there are such and they are wanted."""
     found = library.calibration(version) if settings.calibrated else None
-    return settings if found is None else settings.model_copy(update=found.shares())
+    return Graded((), (settings,)) if found is None else found.graded(settings)
 
 
 def _answered(lake: Lake, config: Config, manifest: Manifest, night: dt.date, settings: str) -> DataFrame:
@@ -102,15 +104,16 @@ def _answered(lake: Lake, config: Config, manifest: Manifest, night: dt.date, se
     return lake.read(POSTERIORS).filter(same).select("photo_id")
 
 
-def _answers(run: Run, ready: DataFrame, index: Manifest, folder: str, settings: GeolocateSection) -> DataFrame:
+def _answers(run: Run, ready: DataFrame, index: Manifest, folder: str, by: Graded) -> DataFrame:
     """A row a photo with its posterior and its neighbours."""
     prior = shared_prior(run.lake, index.index_version)
+    settings = run.config.geolocate
     found = find_neighbours(ready, run.tally.count(Status.OK), index, folder, settings)
-    return found.mapInArrow(partial(_locate, settings=settings, prior=prior), spark_schema(ANSWER))
+    return found.mapInArrow(partial(_locate, settings=settings, by=by, prior=prior), spark_schema(ANSWER))
 
 
 def _locate(
-    batches: Iterator[pa.RecordBatch], settings: GeolocateSection, prior: SharedPrior
+    batches: Iterator[pa.RecordBatch], settings: GeolocateSection, by: Graded, prior: SharedPrior
 ) -> Iterator[pa.RecordBatch]:
     """In a Python worker: the shards' answers of each photo, merged, to its posterior."""
     background = prior.background()
@@ -120,8 +123,9 @@ def _locate(
         for _, parts, mean, spread in some:
             near = merge(parts, settings.k)
             score = pooled_score({"similarity": standard_similarity(near.distance, mean, spread)}, settings)
-            weights = vote_weights(score, near.owner_photos, settings)
-            summaries.append(summarise(density_of(near, weights, settings, background), settings.tolerance))
+            mine = by.of(score)
+            weights = vote_weights(score, near.owner_photos, mine)
+            summaries.append(summarise(density_of(near, weights, mine, background), mine.tolerance))
             first = np.arange(min(settings.neighbours_kept, len(near)))
             kept.append((near.take(first), weights[first]))
         yield to_batch([photo for photo, *_ in some], summaries, kept)

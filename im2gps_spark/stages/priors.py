@@ -14,9 +14,12 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from im2gps_spark.errors import StageError, UsageError
-from im2gps_spark.grid import MultiOrderMap, cells_from_coordinates
+from im2gps_spark.grid import MultiOrderMap, cell_centres, cells_from_coordinates
 from im2gps_spark.posterior import prior
 from im2gps_spark.posterior.background import Background
+from im2gps_spark.posterior.prior_fit import fit_shape, kernel_columns
+from im2gps_spark.posterior.shares import POINTS_ORDER, cells_through
+from im2gps_spark.sphere import unit_vectors
 from im2gps_spark.stages.arrow import runs_of, spark_schema
 from im2gps_spark.stages.run import Run
 from im2gps_spark.store.lake import Lake
@@ -24,6 +27,10 @@ from im2gps_spark.store.tables import PRIORS
 
 # Votes are pooled as whole numbers: sums of fractions would depend on the order of the tasks.
 _VOTE_UNITS = 2**20
+# To be raised when a change of the rule changes the map.
+_RULE = 2.0
+# Photos that the shares of the prior's kernels are fitted to.
+_PHOTOS, _SALT = 2000, "prior"
 # Regions are worked out apart, on cells: their masses miss 1 together by a little, and are scaled to it.
 _MASS_WITHIN = 0.05
 
@@ -33,15 +40,24 @@ _PRIOR = pa.schema([("cell", pa.int64()), ("mass", pa.float64())])
 
 def prior_rule(owner_damping: float) -> list[float]:
     """What the prior map depends on besides the corpus."""
-    return [prior.TOLERANCE, prior.UNIFORM_SHARE, *prior.WIDTHS_KM, *prior.SHARES, owner_damping]
+    return [_RULE, prior.TOLERANCE, prior.UNIFORM_SHARE, *prior.WIDTHS_KM, *prior.SHARES, owner_damping]
 
 
-def write_prior(run: Run, corpus: DataFrame, name: str) -> None:
-    """The prior map, region by region from votes pooled by place; owners damped like neighbours are."""
+def write_prior(run: Run, corpus: DataFrame, name: str) -> prior.Shape:
+    """The prior map, region by region from votes pooled by place; owners damped like neighbours are.
+
+    Args:
+        corpus: as ``stages.build.with_owners`` gives it.
+        name: of the index version.
+
+    Returns:
+        what it was found best to be made of.
+    """
     spark = corpus.sparkSession
     places = pooled_places(corpus, run.config.geolocate.owner_damping).persist(StorageLevel.DISK_ONLY)
     wide = F.shiftright("cell", 2 * (prior.PLACE_ORDER - prior.WIDE_ORDER))
     everywhere = places.groupBy(wide.alias("cell"), "step").agg(F.sum("vote").alias("vote")).toArrow()
+    shape = _shape(run, corpus, places)
     shared = spark.sparkContext.broadcast(_places(everywhere.sort_by([("cell", "ascending"), ("step", "ascending")])))
     # Every region has a row, for the sphere has no holes.
     bare = spark.range(prior.REGIONS).selectExpr(
@@ -50,7 +66,7 @@ def write_prior(run: Run, corpus: DataFrame, name: str) -> None:
     near = places.mapInArrow(_to_regions, spark_schema(_NEAR)).unionByName(bare)
     tasks = min(prior.REGIONS, 4 * spark.sparkContext.defaultParallelism)
     by_region = near.repartition(tasks, "region").sortWithinPartitions("region", "cell", "step")
-    made = run.held(by_region.mapInArrow(partial(_prior_of, everywhere=shared), spark_schema(_PRIOR)))
+    made = run.held(by_region.mapInArrow(partial(_prior_of, everywhere=shared, shape=shape), spark_schema(_PRIOR)))
     cells, mass = made.agg(F.count("*"), F.sum("mass")).collect()[0]
     if abs(mass - 1.0) > _MASS_WITHIN:
         raise StageError(f"build: the prior's masses sum to {mass:.4f}; nothing was written")
@@ -58,6 +74,59 @@ def write_prior(run: Run, corpus: DataFrame, name: str) -> None:
     columns = made.select(F.lit(name).alias("index_version"), "cell", (F.col("mass") / F.lit(mass)).alias("mass"))
     run.lake.replace(PRIORS, f"index_version = '{name}'", columns)
     places.unpersist()
+    return shape
+
+
+def _shape(run: Run, corpus: DataFrame, places: DataFrame) -> prior.Shape:
+    photos = corpus.select("photo_id", "latitude", "longitude", "owner")
+    photos = photos.orderBy(F.xxhash64("photo_id", F.lit(_SALT)), "photo_id").limit(_PHOTOS)
+    out = left_out(corpus, photos, places, run.config.geolocate.owner_damping)
+    shape = fit_shape(out.columns)
+    run.say(f"prior's kernels, by {len(out.columns)} photos without their owners: {shape.describe()}")
+    return shape
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """Photos, and the prior's kernels in the cells of their places without their owners' votes.
+
+    Attributes:
+        photo_id: (n,) increasing.
+        owner: (n,) a hash.
+        columns: (n, widths) densities by width, see ``posterior.prior_fit.kernel_columns``; of votes that sum to 1.
+    """
+
+    photo_id: np.ndarray
+    owner: np.ndarray
+    columns: np.ndarray
+
+
+def left_out(corpus: DataFrame, photos: DataFrame, places: DataFrame, damping: float) -> LeftOut:
+    """The prior's kernels in the cells where photos were taken, each photo's owner left out.
+
+    Args:
+        corpus: as ``stages.build.with_owners`` gives it.
+        photos: some of it: photo_id, latitude, longitude, owner.
+        places: as ``pooled_places`` gives them.
+    """
+    table = photos.toArrow().sort_by("photo_id")
+    owner = table.column("owner").to_numpy()
+    truth = unit_vectors(table.column("latitude").to_numpy(), table.column("longitude").to_numpy())
+    points = cell_centres(POINTS_ORDER, cells_through(truth))
+    pools = _places(places.toArrow().sort_by([("cell", "ascending"), ("step", "ascending")]))
+    theirs = corpus.join(photos.select("owner").distinct(), "owner", "left_semi")
+    keys = [("owner", "ascending"), ("cell", "ascending"), ("step", "ascending")]
+    own = pooled_places(theirs, damping, by_owner=True).toArrow().sort_by(keys)
+    own_places, own_owner = _places(own), own.column("owner").to_numpy()
+
+    columns = kernel_columns(points, pools)
+    everyone = float(pools.vote.sum())
+    for who in np.unique(owner):
+        mine = np.flatnonzero(owner == who)
+        votes = own_places.take(np.flatnonzero(own_owner == who))
+        rest = columns[mine] - kernel_columns(points[mine], votes)
+        columns[mine] = np.maximum(rest, 0.0) / max(everyone - float(votes.vote.sum()), 1.0)
+    return LeftOut(table.column("photo_id").to_numpy(), owner, columns)
 
 
 def _places(table: pa.Table) -> prior.Places:
@@ -74,9 +143,9 @@ def _to_regions(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         yield from table.take(which).append_column("region", pa.array(region)).select(_NEAR.names).to_batches()
 
 
-def _prior_of(batches: Iterable[pa.RecordBatch], everywhere: object) -> Iterator[pa.RecordBatch]:
+def _prior_of(batches: Iterable[pa.RecordBatch], everywhere: object, shape: prior.Shape) -> Iterator[pa.RecordBatch]:
     """In a Python worker: the cells of each region."""
-    maker = prior.PriorMaker(everywhere.value)  # type: ignore[attr-defined]
+    maker = prior.PriorMaker(everywhere.value, shape)  # type: ignore[attr-defined]
     for region, table in runs_of(batches, "region"):
         places = _places(table)
         cells, mass = maker.region(region, places.take(np.flatnonzero(places.cell >= 0)))

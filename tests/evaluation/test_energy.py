@@ -67,7 +67,7 @@ def test_scores_are_as_by_monte_carlo(name):
 @pytest.mark.parametrize(("latitude", "longitude", "width_km"), [(48.0, 2.0, 500.0), (45.0, 10.0, 1000.0)])
 def test_no_other_law_scores_better_on_average_than_the_true_one(latitude, longitude, width_km):
     true = about(48.0, 2.0, 1000.0)
-    truths = drawn(true, 2000, seed=7)
+    truths = drawn(true, 600, seed=7)
     km, chord = Energy(true).scores(truths)
     other_km, other_chord = Energy(about(latitude, longitude, width_km)).scores(truths)
     assert km.mean() < other_km.mean()

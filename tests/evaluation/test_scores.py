@@ -27,7 +27,7 @@ def test_the_uniform_laws_scores_are_known():
 @pytest.mark.parametrize("seed", range(5))
 def test_a_calibrated_law_is_found_calibrated(seed):
     """Truths drawn from the law: their levels are uniform, and their NLL is the law's entropy on average."""
-    law, n = about(30.0, -100.0, 1500.0, floor=0.05), 4000
+    law, n = about(30.0, -100.0, 1500.0, order=4, floor=0.05), 2000
     found = LawScores(law).at(drawn(law, n, seed=seed))
     assert kstest(found["hpd_level"], "uniform").pvalue > 1e-4
     for level in (0.5, 0.9):
