@@ -211,7 +211,9 @@ def resolve(relative: MultiOrderMap, prior: MultiOrderMap) -> MultiOrderMap:
     Raises:
         ValueError: the prior is zero in a cell that has mass.
     """
-    starts = np.union1d(relative.starts, prior.starts)
+    # Two sorted runs: a stable sort merges them, where union1d would hash.
+    both = np.sort(np.concatenate([relative.starts, prior.starts]), kind="stable")
+    starts = both[np.concatenate([[True], both[1:] != both[:-1]])]
     coarse = np.searchsorted(relative.starts, starts, side="right") - 1
     fine = np.searchsorted(prior.starts, starts, side="right") - 1
     order = np.maximum(relative.order[coarse], prior.order[fine])

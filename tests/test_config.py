@@ -236,7 +236,7 @@ def test_an_impossible_value_is_told_by_its_key(override, says):
 
 def test_values_that_do_not_fit_each_other():
     assert "geolocate: width_shares" in faults("geolocate.widths_km=[25]")
-    shares = faults("geolocate.prior_share=0.9", "geolocate.uniform_share=0.2")
+    shares = faults("geolocate.prior_share=0.98", "geolocate.uniform_share=0.05")
     assert "geolocate: prior_share and uniform_share must not exceed 1 together" in shares
 
 

@@ -120,7 +120,7 @@ class Library:
             return None
         try:
             return Calibration.from_json(path.read_text("utf-8"))
-        except (OSError, ValueError, TypeError) as error:
+        except (OSError, ValueError, TypeError, KeyError) as error:
             raise StageError(f"{path} can't be read ({error}); run calibrate again") from error
 
     def put_shape(self, version: str, shape: Shape) -> None:

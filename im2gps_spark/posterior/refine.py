@@ -98,7 +98,7 @@ def _misplaced(prior, mass, begin, end):  # type: ignore[no-untyped-def]  # prag
 @numba.njit(cache=ON_DISK, nogil=True)
 def _greedy(starts, prior, mass, target, root_order, root_index):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
     heap = [(0.0, np.int64(0), np.int64(0), np.int64(0), np.int64(0), 0.0) for _ in range(0)]
-    end, left = 0, 0.0
+    end, left = np.int64(0), 0.0
     for root in range(len(root_order)):
         begin = end
         edge = (root_index[root] + 1) << (2 * (MAX_ORDER - root_order[root]))
@@ -116,7 +116,7 @@ def _greedy(starts, prior, mass, target, root_order, root_index):  # type: ignor
             end = search(starts, begin, stop, edge)
             wrong, total = _misplaced(prior, mass, begin, end) if end - begin > 1 else (0.0, mass[begin])
             left += wrong
-            heapq.heappush(heap, (-wrong, order + 1, 4 * index + child, begin, end, total))  # type: ignore[misc]
+            heapq.heappush(heap, (-wrong, order + 1, 4 * index + child, begin, end, total))
     made_order, made_index = np.empty(len(heap), np.int64), np.empty(len(heap), np.int64)
     made_mass = np.empty(len(heap))
     for i in range(len(heap)):

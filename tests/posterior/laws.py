@@ -141,21 +141,31 @@ def sample(density: Density, n: int, rng: np.random.Generator) -> Floats:
     return points
 
 
-def total_variation(density: Density, relative: MultiOrderMap, n: int = 3000) -> tuple[float, float]:
-    """Between a density (scaled to mass 1) and what its map stands for: an estimate, and its standard error.
+def weighed(density: Density, law: MultiOrderMap, n: int, rng: np.random.Generator) -> tuple[Floats, Floats, Floats]:
+    """Points (n, 3), and what the density (scaled to mass 1) and its map's law are there of the density they came by.
 
     Half of the points are drawn from the map and half from the neighbours' kernels, so that neither what the map has
     and the density lacks nor what the map misses goes unseen.
     """
-    rng = np.random.default_rng(5)
-    law = resolve(relative, density.background.map)
     points = np.concatenate([inside(law, n // 2, rng), by_kernels(density, n // 2, rng)])
-    map_density = law.density[law.find(points)]
-    drawn = (map_density + kernels_at(density, points)) / 2.0
+    by_map = law.density[law.find(points)]
+    drawn = (by_map + kernels_at(density, points)) / 2.0
     ratio = density.at(points) / drawn
-    gap = np.abs(ratio / ratio.mean() - map_density / drawn) / 2.0
-    halves = np.split(gap, 2)
-    return float(gap.mean()), float(np.sqrt(sum(half.var() / len(half) for half in halves)) / 2.0)
+    return points, ratio / ratio.mean(), by_map / drawn
+
+
+def total_variation(density: Density, relative: MultiOrderMap, n: int = 3000) -> tuple[float, float]:
+    """Between a density and what its map stands for: a Monte-Carlo estimate, and its standard error."""
+    law = resolve(relative, density.background.map)
+    _, exact, mapped = weighed(density, law, n, np.random.default_rng(5))
+    gap = np.abs(exact - mapped) / 2.0
+    return float(gap.mean()), float(np.sqrt(sum(half.var() / len(half) for half in np.split(gap, 2))) / 2.0)
+
+
+def truths(density: Density, law: MultiOrderMap, n: int, rng: np.random.Generator) -> Floats:
+    """(n, 3) points by a density over any prior: drawn by their weights from ten times as many."""
+    points, exact, _ = weighed(density, law, 10 * n, rng)
+    return points[rng.choice(len(points), n, p=exact / exact.sum())]
 
 
 def apart(a: MultiOrderMap, b: MultiOrderMap) -> float:
