@@ -36,6 +36,7 @@ from benchmarks.im2gps_road import Road, calibrated, shapes
 from benchmarks.recipe_knn import Scores, cross_fitted, terms
 from im2gps_spark.grid import MultiOrderMap, cell_area_sr, cell_centres, cells_at, resolve
 from im2gps_spark.neighbours import Candidates
+from im2gps_spark.posterior.calibration import Graded
 from im2gps_spark.posterior.gazetteer import Gazetteer
 from im2gps_spark.posterior.prior import Shape
 from im2gps_spark.posterior.region import Ranking
@@ -87,11 +88,12 @@ class Judged:
             self.level[i] = Ranking(law).level(place)[0]
 
 
-def judge(photos: Photos, made_of: list[Shape], ways: dict[str, list[PosteriorSettings]]) -> dict[str, Judged]:
+def judge(photos: Photos, made_of: list[Shape], ways: dict[str, list[Graded]]) -> dict[str, Judged]:
     """Each photo by the road on the other folds, with each way's settings for its fold; and the prior of that road.
 
     Args:
         made_of: by fold, the prior's shape.
+        ways: by name and fold.
     """
     fold = photos.folds()
     judged = {name: Judged.nothing(len(photos)) for name in (*ways, PRIOR)}
@@ -100,10 +102,10 @@ def judge(photos: Photos, made_of: list[Shape], ways: dict[str, list[PosteriorSe
         road = Road(photos, np.flatnonzero(fold != number), made_of[number])
         queries = np.flatnonzero(fold == number)
         judged[PRIOR].score(queries, [road.prior] * len(queries), photos.places)
-        for name, settings in ways.items():
+        for name, by in ways.items():
             into = judged[name]
             begin = time.perf_counter()
-            answers = list(road.answers(queries, settings[number]))
+            answers = list(road.answers(queries, by[number]))
             into.seconds += time.perf_counter() - begin
             into.score(queries, (resolve(answer.map, road.prior) for answer in answers), photos.places)
             into.cells[queries] = [len(answer.map.cells) for answer in answers]
@@ -162,7 +164,7 @@ def main() -> None:
         return
     photos = load_photos()
     made_of = shapes(photos)
-    ways = {"im2gps": [PosteriorSettings()] * FOLDS, "im2gps_calibrated": calibrated(photos, made_of)}
+    ways = {"im2gps": [Graded((), (PosteriorSettings(),))] * FOLDS, "im2gps_calibrated": calibrated(photos, made_of)}
     judged = judge(photos, made_of, ways)
     prior = judged.pop(PRIOR)
     figures = Figures(photos)

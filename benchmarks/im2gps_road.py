@@ -13,10 +13,11 @@ from im2gps_spark.index.plan import plan
 from im2gps_spark.index.training import train
 from im2gps_spark.neighbours import Candidates
 from im2gps_spark.posterior.background import Background
-from im2gps_spark.posterior.calibration import POINTS_ORDER, Evidence, calibrate, cells_through
+from im2gps_spark.posterior.calibration import Graded, calibrate
 from im2gps_spark.posterior.prior import PLACE_ORDER, WIDTHS_KM, Places, Shape, prior_map, step_of
 from im2gps_spark.posterior.prior_fit import fit_shape, kernel_columns
 from im2gps_spark.posterior.settings import PosteriorSettings
+from im2gps_spark.posterior.shares import POINTS_ORDER, Evidence, cells_through
 from im2gps_spark.posterior.summary import Summary, summarise
 from im2gps_spark.posterior.votes import (
     density_of,
@@ -48,27 +49,29 @@ class Road:
         self._trained = train(photos.vectors[corpus], plan(len(corpus), photos.vectors.shape[1], sample=len(corpus)))
         self._rotated = self._trained.rotate(photos.vectors[corpus]).astype(np.float64)
 
-    def answers(self, queries: NDArray[np.int64], settings: PosteriorSettings) -> Iterator[Summary]:
+    def answers(self, queries: NDArray[np.int64], by: Graded) -> Iterator[Summary]:
         """What geolocate says of each photo."""
         for query in queries:
-            near, score = self._neighbours(int(query), settings)
+            near, score = self._neighbours(int(query))
+            settings = by.of(score)
             weights = vote_weights(score, near.owner_photos, settings)
             yield summarise(density_of(near, weights, settings, self._background), settings.tolerance)
 
     def evidence(self, queries: NDArray[np.int64], settings: PosteriorSettings) -> Evidence:
         """What calibrate looks at, of photos that are not in the corpus."""
         photos, widths = self._photos, np.array(settings.widths_km)
-        ratios, prior = [], []
+        ratios, prior, best = [], [], []
         for query, inside in zip(queries, cells_through(photos.places[queries]), strict=True):
-            near, score = self._neighbours(int(query), settings)
+            near, score = self._neighbours(int(query))
+            best.append(score.max())
             masses = self.prior.mass_within(POINTS_ORDER, inside)
             found = window_ratios(near, widths, cell_centres(POINTS_ORDER, inside), masses, self._background)
             ratios.append(weights_by_sharpness(score, near.owner_photos, settings) @ found)
             prior.append(masses.sum() / (4.0 * np.pi * len(inside) / (12.0 * 4.0**POINTS_ORDER)))
         density = np.array(prior)
-        return Evidence(np.stack(ratios) * density[:, None, None], density, photos.owner[queries])
+        return Evidence(np.stack(ratios) * density[:, None, None], density, photos.owner[queries], np.array(best))
 
-    def _neighbours(self, query: int, settings: PosteriorSettings) -> tuple[Candidates, Floats]:
+    def _neighbours(self, query: int) -> tuple[Candidates, Floats]:
         """The nearest of the corpus by exact search, and their scores."""
         photos = self._photos
         cosine = self._rotated @ self._trained.rotate(photos.vectors[query : query + 1])[0].astype(np.float64)
@@ -84,7 +87,7 @@ class Road:
             accuracy=photos.accuracy[rows],
         )
         similarity = standard_similarity(found.distance, float(cosine.mean()), float(cosine.std()))
-        return found, pooled_score({"similarity": similarity}, settings)
+        return found, pooled_score({"similarity": similarity}, PosteriorSettings())
 
 
 def _votes(photos: Photos, corpus: NDArray[np.int64]) -> tuple[Floats, Floats]:
@@ -106,8 +109,8 @@ def shapes(photos: Photos) -> list[Shape]:
     return [fit_shape(made[fold != number]) for number in range(FOLDS)]
 
 
-def calibrated(photos: Photos, made_of: list[Shape]) -> list[PosteriorSettings]:
-    """By fold, the settings with the shares that calibrate finds on the photos of the other folds."""
+def calibrated(photos: Photos, made_of: list[Shape]) -> list[Graded]:
+    """By fold, the settings with what calibrate finds on the photos of the other folds in the place of theirs."""
     fold, settings = photos.folds(), PosteriorSettings()
     parts = [
         Road(photos, np.flatnonzero(fold != number), shape).evidence(np.flatnonzero(fold == number), settings)
@@ -116,6 +119,7 @@ def calibrated(photos: Photos, made_of: list[Shape]) -> list[PosteriorSettings]:
     made = []
     for number in range(FOLDS):
         others = [part for i, part in enumerate(parts) if i != number]
-        whole = Evidence(*(np.concatenate([getattr(p, n) for p in others]) for n in ("kernels", "prior", "owners")))
-        made.append(settings.model_copy(update=calibrate(whole, settings).shares()))
+        names = ("kernels", "prior", "owners", "certainty")
+        whole = Evidence(*(np.concatenate([getattr(part, name) for part in others]) for name in names))
+        made.append(calibrate(whole, settings).graded(settings))
     return made

@@ -84,6 +84,21 @@ class Background:
         return np.concatenate(levels[::-1])
 
     @cached_property
+    def unevenness(self) -> Floats:
+        """Total variation between the prior and the uniform law within each cell, in the order of ``pyramid``.
+
+        As the cells of ``TOP_ORDER`` show it; within those, 0.
+        """
+        first = 4 * (4**TOP_ORDER - 1)
+        finest = self.pyramid[first:]
+        levels = []
+        for order in range(TOP_ORDER + 1):
+            inside = finest.reshape(12 * 4**order, -1)
+            share = inside / inside.sum(axis=1, keepdims=True)
+            levels.append(np.abs(share - 1.0 / inside.shape[1]).sum(axis=1) / 2.0)
+        return np.concatenate(levels)
+
+    @cached_property
     def first_of(self) -> Ints:
         """(12 * 4^TOP_ORDER,) position in the map of the cell that holds the first point of each top cell."""
         starts = np.arange(12 * 4**TOP_ORDER) << (2 * (29 - TOP_ORDER))

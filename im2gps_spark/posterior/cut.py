@@ -22,7 +22,8 @@ class Cells:
     Attributes:
         order, index: (n,) nested.
         prior, mass: (n,) of the prior and of the density.
-        unseen: mass that following the prior within all of these cells misplaces: the windows slope in them.
+        unseen: mass that following the prior within all of these cells misplaces: the windows slope in them, and the
+            uniform part does not follow it.
         lost: the same, of windows that were not looked into, for they hold too little in a cell.
     """
 
@@ -63,7 +64,7 @@ def cut(
         np.array([layer.order for layer in layers], np.int64), np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
         _joined([layer.block for layer in layers]), _joined([layer.row for layer in layers]),
         np.concatenate([np.zeros(0), *(layer.before for layer in layers)]), work.mass, work.ratio,
-        background.pyramid, background.first_of, prior.starts, prior.density, prior.cumulative,
+        background.pyramid, background.unevenness, background.first_of, prior.starts, prior.density, prior.cumulative,
         prior_share, uniform_share, negligible, root_order, root_index,
     ))  # fmt: skip
 
@@ -125,6 +126,7 @@ def _cells(  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
     into,
     ratio,
     pyramid,
+    unevenness,
     first_of,
     starts,
     density,
@@ -198,6 +200,8 @@ def _cells(  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
             masses[made, 0] = within
             masses[made, 1] = within * (value + c_prior) + c_uniform * area[order] + unresolved
             made += 1
+            if order <= TOP_ORDER:
+                unseen += c_uniform * area[order] * unevenness[4 * (4**order - 1) + index]
             for s in range(layers):
                 below = orders[s] - order
                 if lows[s] == highs[s] or below <= 0:

@@ -18,9 +18,9 @@ from im2gps_spark.sphere import Floats
 
 # A cell in which the windows of a width hold less than this part of the tolerance is not looked into, unless this part
 # of the tolerance were lost by all such cells together: a thousand places, each alone, are light one by one.
-NEGLIGIBLE, _LOST = 1e-3, 0.5
+NEGLIGIBLE, _LOST = 1e-3, 0.4
 # Part of the tolerance that votes too light to tell apart may cost; and the least that is left for whole cells.
-_LIGHT, LEAST = 0.1, 0.3
+_LIGHT, LEAST = 0.1, 0.2
 
 
 def refine(density: Density, tolerance: float) -> MultiOrderMap:
@@ -39,8 +39,7 @@ def refine(density: Density, tolerance: float) -> MultiOrderMap:
     votes, moved = _told_apart(density, _LIGHT * tolerance)
     cells = _cut(density, votes, tolerance)
     whole = cells.mass.sum()
-    # The uniform part follows the prior within the cells: its share is the most that this can cost.
-    spent = moved + density.uniform_share + cells.unseen / whole
+    spent = moved + (cells.unseen + cells.lost) / whole
     order, index, mass = merge(replace(cells, mass=cells.mass / whole), max(tolerance - spent, LEAST * tolerance))
     return MultiOrderMap(to_nuniq(order, index), mass / mass.sum())
 

@@ -25,11 +25,11 @@ class PosteriorSettings(BaseModel):
     widths_km: list[float] = [25.0, 100.0, 400.0, 1600.0]
     """Widths (sigma) of the kernels through which neighbours see the prior; the narrowest is the floor that keeps
     exact repeats of a geotag from ruling."""
-    width_shares: list[float] = [0.04, 0.14, 0.29, 0.53]
+    width_shares: list[float] = [0.02, 0.14, 0.3, 0.54]
     """Share of each width in the neighbours' part; scaled to sum to 1."""
     prior_share: float = Field(0.02, ge=0, le=1)
     """Share of the corpus' prior in the density."""
-    uniform_share: float = Field(0.01, gt=0, le=0.05)
+    uniform_share: float = Field(0.03, gt=0, le=0.05)
     """Share of the uniform law, so that the density is positive everywhere."""
     calibrated: bool = True
     """Whether the shares that ``calibrate`` found for the index in use take the place of those given here."""

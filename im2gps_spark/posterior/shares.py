@@ -23,7 +23,7 @@ POINTS_ORDER = 10
 """Densities are averaged over the cells of this order in it."""
 
 # The map follows the prior inside its cells, the uniform part too: it must stay well under the map's tolerance.
-_LEAST_UNIFORM, _MOST_UNIFORM = 0.002, 0.01
+_LEAST_UNIFORM, _MOST_UNIFORM = 0.002, 0.04
 _STEPS = 500
 _UNIFORM_DENSITY = 1.0 / (4.0 * np.pi)
 

@@ -28,7 +28,7 @@ from im2gps_spark.store.tables import PRIORS
 # Votes are pooled as whole numbers: sums of fractions would depend on the order of the tasks.
 _VOTE_UNITS = 2**20
 # To be raised when a change of the rule changes the map.
-_RULE = 2.0
+_RULE = 3.0
 # Photos that the shares of the prior's kernels are fitted to.
 _PHOTOS, _SALT = 2000, "prior"
 # Regions are worked out apart, on cells: their masses miss 1 together by a little, and are scaled to it.
