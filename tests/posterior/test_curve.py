@@ -27,4 +27,6 @@ def test_all_cells_of_a_coarse_order(order):
     """Both polar caps, the equatorial belt and the rings between."""
     cells = np.arange(12 * 4**order)
     found = np.array([cell_centre(order, cell) for cell in cells])
-    np.testing.assert_allclose(found, np.stack(hpgeom.pixel_to_vector(1 << order, cells, nest=True), axis=-1), atol=1e-14)
+    np.testing.assert_allclose(
+        found, np.stack(hpgeom.pixel_to_vector(1 << order, cells, nest=True), axis=-1), atol=1e-14
+    )

@@ -98,7 +98,9 @@ def test_its_mass_is_one_over_any_prior_of_its_own_photos(seed, n):
     """Within 3 %, which is the windows' on their grid, and 4 standard errors of the sum over the prior's cells."""
     photos, over = corpus(1)
     rng = np.random.default_rng(seed)
-    density = mixture(photos[rng.choice(len(photos), n)], rng.pareto(1.0, n), widths_km=(100.0, 400.0, 1600.0), over=over)
+    density = mixture(
+        photos[rng.choice(len(photos), n)], rng.pareto(1.0, n), widths_km=(100.0, 400.0, 1600.0), over=over
+    )
     points = inside(over.map, 4000, rng)
     ratio = density.at(points) / over.map.density[over.map.find(points)]
     assert ratio.mean() == pytest.approx(1.0, abs=0.03 + 4 * ratio.std() / np.sqrt(4000))

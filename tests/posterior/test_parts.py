@@ -153,7 +153,9 @@ def test_a_region_of_many_cells_is_measured_as_one_of_few():
     few = alone(at("Paris"), width_km=400.0)
     fine = 12 * 4**8
     centres = cell_centres(8, np.arange(fine))
-    mass = np.exp(-0.5 * concentration(400.0) * np.sum((centres - at("Paris")) ** 2, axis=1)) * rng.uniform(0.99, 1.01, fine)
+    mass = np.exp(-0.5 * concentration(400.0) * np.sum((centres - at("Paris")) ** 2, axis=1)) * rng.uniform(
+        0.99, 1.01, fine
+    )
     many = at_order(8, mass + 1e-12)
     (one,), (other,) = connected_parts(few), connected_parts(many)
     assert other.radius_km == pytest.approx(one.radius_km, rel=0.05)

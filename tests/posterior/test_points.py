@@ -49,7 +49,10 @@ class Crumbs:
         kappa = float(concentration(MODE_WIDTH_KM))
         near = self._tree.query_ball_point(places, 6 * MODE_WIDTH_KM / EARTH_RADIUS_KM)
         return np.array(
-            [np.exp(-0.5 * kappa * np.sum((self.points[who] - place) ** 2, axis=1)).sum() for place, who in zip(places, near)]
+            [
+                np.exp(-0.5 * kappa * np.sum((self.points[who] - place) ** 2, axis=1)).sum()
+                for place, who in zip(places, near)
+            ]
         )
 
     def held(self, places: Floats, radius_km: float) -> Floats:
