@@ -13,7 +13,7 @@ from im2gps_spark.grid import MAX_ORDER, Ints, MultiOrderMap, first_point, to_nu
 from im2gps_spark.posterior.cut import WHOLE, Cells, cut, search
 from im2gps_spark.posterior.density import Density
 from im2gps_spark.posterior.kernels import ON_DISK
-from im2gps_spark.posterior.windows import spread
+from im2gps_spark.posterior.windows import Layer, spread
 from im2gps_spark.sphere import Floats
 
 # A cell in which the windows of a width hold less than this part of the tolerance is not looked into, unless this part
@@ -36,18 +36,27 @@ def refine(density: Density, tolerance: float) -> MultiOrderMap:
     Returns:
         a map of mass 1.
     """
-    votes, moved = _told_apart(density, _LIGHT * tolerance)
-    cells = _cut(density, votes, tolerance)
+    curve, places, votes = _pooled(density)
+    votes, moved = _told_apart(votes, density.widths_km, _LIGHT * tolerance)
+    layers = spread(density.background, curve, places, votes, density.widths_km)
+    cells = _cut(layers, density, tolerance)
     whole = cells.mass.sum()
     spent = moved + (cells.unseen + cells.lost) / whole
     order, index, mass = merge(replace(cells, mass=cells.mass / whole), max(tolerance - spent, LEAST * tolerance))
     return MultiOrderMap(to_nuniq(order, index), mass / mass.sum())
 
 
-def _cut(density: Density, votes: Floats, tolerance: float) -> Cells:
-    """The sphere, cut as finely as the windows of the votes vary."""
+def _pooled(density: Density) -> tuple[Ints, Floats, Floats]:
+    """Distinct places along the curve, and the votes of each: a place named twice is one of twice the weight."""
     rank = np.argsort(density.curve, kind="stable")
-    layers = spread(density.background, density.curve[rank], density.places[rank], votes[rank], density.widths_km)
+    curve = density.curve[rank]
+    first = np.flatnonzero(np.diff(curve, prepend=-1))
+    votes = np.add.reduceat(density.votes[rank], first) if len(first) else density.votes
+    return curve[first], density.places[rank[first]], votes
+
+
+def _cut(layers: list[Layer], density: Density, tolerance: float) -> Cells:
+    """The sphere, cut as finely as the windows vary."""
     negligible = NEGLIGIBLE * tolerance
     while True:
         cells = cut(layers, density.background, density.prior_share, density.uniform_share, negligible)
@@ -56,17 +65,17 @@ def _cut(density: Density, votes: Floats, tolerance: float) -> Cells:
         negligible /= 4.0
 
 
-def _told_apart(density: Density, budget: float) -> tuple[Floats, float]:
-    """The votes without the lightest of each narrow width, which the next wider one takes; and their mass."""
-    votes, moved = density.votes.copy(), 0.0
-    ladder = np.argsort(density.widths_km, kind="stable")
+def _told_apart(votes: Floats, widths_km: Floats, budget: float) -> tuple[Floats, float]:
+    """Votes without the lightest of each narrow width, which the next wider one takes; and their mass."""
+    left, moved = votes.copy(), 0.0
+    ladder = np.argsort(widths_km, kind="stable")
     for narrow, wider in pairwise(ladder):
-        rank = np.argsort(votes[:, narrow], kind="stable")
-        light = rank[np.cumsum(votes[rank, narrow]) <= budget / (len(ladder) - 1)]
-        moved += float(votes[light, narrow].sum())
-        votes[light, wider] += votes[light, narrow]
-        votes[light, narrow] = 0.0
-    return votes, moved
+        rank = np.argsort(left[:, narrow], kind="stable")
+        light = rank[np.cumsum(left[rank, narrow]) <= budget / (len(ladder) - 1)]
+        moved += float(left[light, narrow].sum())
+        left[light, wider] += left[light, narrow]
+        left[light, narrow] = 0.0
+    return left, moved
 
 
 def merge(cells: Cells, target: float, roots: tuple[Ints, Ints] = WHOLE) -> tuple[Ints, Ints, Floats]:

@@ -64,22 +64,23 @@ def weights_by_sharpness(score: Floats, owner_photos: Floats, settings: Posterio
 def density_of(candidates: Candidates, weights: Floats, settings: PosteriorSettings, background: Background) -> Density:
     """The photo's density: its neighbours' windows, the prior and the uniform law in their shares.
 
-    Without neighbours the prior takes their share.
+    Without neighbours it is the prior.
 
     Args:
         weights: (k,) of the candidates, summing to 1.
     """
     widths = np.array(settings.widths_km)
     shares = np.array(settings.width_shares) / np.sum(settings.width_shares)
-    heard = 1.0 - settings.prior_share - settings.uniform_share if len(candidates) else 0.0
+    uniform = settings.uniform_share if len(candidates) else 0.0
+    heard = 1.0 - settings.prior_share - uniform if len(candidates) else 0.0
     votes = heard * weights[:, None] * capped_shares(widths, shares, least_width_km(candidates.accuracy))
     return Density(
         places=unit_vectors(candidates.latitude, candidates.longitude).reshape(-1, 3),
         votes=votes.reshape(-1, len(widths)),
         widths_km=widths,
         background=background,
-        prior_share=1.0 - settings.uniform_share - heard,
-        uniform_share=settings.uniform_share,
+        prior_share=1.0 - uniform - heard,
+        uniform_share=uniform,
     )
 
 

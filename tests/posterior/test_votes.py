@@ -5,13 +5,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from im2gps_spark.grid import MultiOrderMap, resolve
+from im2gps_spark.grid import resolve
 from im2gps_spark.neighbours import Candidates
+from im2gps_spark.posterior.background import Background
 from im2gps_spark.posterior.refine import refine
 from im2gps_spark.posterior.settings import PosteriorSettings
-from im2gps_spark.posterior.votes import density_of, standard_similarity, vote_weights, weights_by_sharpness
+from im2gps_spark.posterior.votes import (
+    density_of,
+    pooled_score,
+    standard_similarity,
+    vote_weights,
+    weights_by_sharpness,
+    window_ratios,
+)
 from im2gps_spark.sphere import coordinates, unit_vectors
-from tests.posterior.laws import SEEDS, anywhere, random_map
+from tests.posterior.laws import SEEDS, UNIFORM, anywhere, corpus, random_map
 
 
 def tuned(**keys: Any) -> PosteriorSettings:
@@ -19,13 +27,13 @@ def tuned(**keys: Any) -> PosteriorSettings:
 
 
 DEFAULTS = tuned(owner_damping=0.5)
-UNIFORM = MultiOrderMap.uniform()
 
 
 def candidates(n: int, rng: np.random.Generator) -> Candidates:
     latitude, longitude = coordinates(anywhere(n, rng))
     distance = np.sort(rng.uniform(0.2, 1.4, n))
-    return Candidates(np.arange(n), distance, latitude, longitude, rng.integers(1, 200, n).astype(float))
+    photos, accuracy = rng.integers(1, 200, n).astype(float), rng.integers(3, 17, n).astype(np.int8)
+    return Candidates(np.arange(n), distance, latitude, longitude, photos, accuracy)
 
 
 def weights_of(near: Candidates, settings: PosteriorSettings = DEFAULTS):
@@ -106,7 +114,7 @@ def test_no_neighbours_no_weights():
 @given(SEEDS, st.integers(1, 40))
 def test_the_order_of_the_neighbours_does_not_matter(seed, n):
     rng = np.random.default_rng(seed)
-    near, prior = candidates(n, rng), random_map(rng)
+    near, prior = candidates(n, rng), Background(random_map(rng))
     moved = near.take(rng.permutation(n))
     points = np.concatenate([anywhere(100, rng), unit_vectors(near.latitude, near.longitude)])
     expected = density_of(near, weights_of(near), DEFAULTS, prior).at(points)
@@ -130,18 +138,17 @@ def test_a_repeated_neighbour_is_one_of_doubled_weight(seed, n):
 
 def test_shares_are_the_settings():
     near = candidates(5, np.random.default_rng(0))
-    density = density_of(near, weights_of(near), tuned(prior_share=0.3, uniform_share=0.1), UNIFORM)
-    shares = (density.kernel_share, density.prior_share, density.uniform_share)
-    assert shares == pytest.approx((0.6, 0.3, 0.1))
+    density = density_of(near, weights_of(near), tuned(prior_share=0.3, uniform_share=0.04), UNIFORM)
+    shares = (density.votes.sum(), density.prior_share, density.uniform_share)
+    assert shares == pytest.approx((0.66, 0.3, 0.04))
 
 
 def test_without_neighbours_the_answer_is_the_prior():
     prior = random_map(np.random.default_rng(1))
-    settings = tuned(uniform_share=1e-12)
-    density = density_of(Candidates.none(), np.zeros(0), settings, prior)
+    density = density_of(Candidates.none(), np.zeros(0), DEFAULTS, Background(prior))
     points = anywhere(500, np.random.default_rng(2))
     expected = prior.density[prior.find(points)]
-    assert density.at(points) == pytest.approx(expected, rel=1e-9)
+    assert density.at(points) == pytest.approx(expected, rel=1e-12)
     law = resolve(refine(density, 0.05), prior)
     assert law.density[law.find(points)] == pytest.approx(expected, rel=1e-9)
 
@@ -149,9 +156,55 @@ def test_without_neighbours_the_answer_is_the_prior():
 def test_a_prior_share_of_all_silences_the_neighbours():
     near, prior = candidates(5, np.random.default_rng(0)), random_map(np.random.default_rng(1))
     settings = tuned(prior_share=1 - 1e-12, uniform_share=1e-12)
-    density = density_of(near, weights_of(near), settings, prior)
+    density = density_of(near, weights_of(near), settings, Background(prior))
     points = anywhere(500, np.random.default_rng(2))
     assert density.at(points) == pytest.approx(prior.density[prior.find(points)], rel=1e-6)
+
+
+def test_the_whole_corpus_with_equal_weights_says_little_beyond_the_prior():
+    """Not nothing: the prior is what it is at its own widths, and windows blur it a little more."""
+    photos, over = corpus(3)
+    latitude, longitude = coordinates(photos)
+    n = len(photos)
+    near = Candidates(np.arange(n), np.ones(n), latitude, longitude, np.ones(n), np.full(n, 16, np.int8))
+    density = density_of(near, np.full(n, 1 / n), DEFAULTS, over)
+    law, prior = resolve(refine(density, 0.05), over.map), over.map
+    gap = np.abs(law.mass - prior.mass_within(law.order, law.index)).sum() / 2
+    one = resolve(refine(density_of(near.take(np.arange(20)), np.full(20, 0.05), DEFAULTS, over), 0.05), prior)
+    assert gap < 0.2
+    assert np.abs(one.mass - prior.mass_within(one.order, one.index)).sum() / 2 > 2 * gap
+
+
+def test_a_geotag_of_a_country_has_no_narrow_window():
+    near = candidates(2, np.random.default_rng(0))
+    near.accuracy[:] = [16, 5]
+    votes = density_of(near, np.full(2, 0.5), DEFAULTS, UNIFORM).votes
+    assert votes[0, 0] > 0
+    assert votes[1, 0] == 0
+    assert votes[1].sum() == pytest.approx(votes[0].sum())
+
+
+# Experts
+
+
+def test_a_score_is_the_weighted_sum_of_the_experts():
+    score = pooled_score({"similarity": np.array([1.0, 2.0])}, tuned(experts={"similarity": 0.5}))
+    assert score == pytest.approx([0.5, 1.0])
+    with pytest.raises(KeyError):
+        pooled_score({}, DEFAULTS)
+
+
+def test_window_ratios_are_the_parts_of_the_densitys_ratio():
+    photos, over = corpus(5)
+    near = candidates(10, np.random.default_rng(0))
+    near.latitude[:], near.longitude[:] = coordinates(photos[:10])
+    points = photos[20:21]
+    density = density_of(near, weights_of(near), DEFAULTS, over)
+    parts = window_ratios(near, density.widths_km, points, np.ones(1), over)
+    shares = np.array(DEFAULTS.width_shares) / np.sum(DEFAULTS.width_shares)
+    heard = 1.0 - DEFAULTS.prior_share - DEFAULTS.uniform_share
+    found = heard * weights_of(near) @ parts @ shares + DEFAULTS.prior_share
+    assert found == pytest.approx(density.ratio(points)[0], rel=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -173,11 +226,14 @@ def test_coordinates_off_the_sphere_are_refused(latitude, longitude):
     [
         {"widths_km": [25.0]},
         {"widths_km": [], "width_shares": []},
-        {"widths_km": [0.5], "width_shares": [1.0]},
+        {"widths_km": [4.5], "width_shares": [1.0]},
         {"widths_km": [20_000.0], "width_shares": [1.0]},
-        {"width_shares": [0.5, -0.1, 0.1, 0.1, 0.1, 0.3]},
-        {"width_shares": [0.0] * 6},
-        {"prior_share": 0.9, "uniform_share": 0.2},
+        {"width_shares": [0.5, -0.1, 0.1, 0.5]},
+        {"width_shares": [0.0] * 4},
+        {"prior_share": 0.98, "uniform_share": 0.03},
+        {"uniform_share": 0.06},
+        {"experts": {}},
+        {"experts": {"tarot": 1.0}},
         {"uniform_share": 0.0},
         {"tolerance": 0.0},
         {"tolerance": 1.0},
