@@ -1,56 +1,128 @@
-"""One core: photos a second through map and summary, flat votes and sharp ones; cells a photo; total variation."""
+"""One core: the full recipe at k = 1000 with map and summary, on a made-up world of 150 towns and its prior.
+
+``flat`` votes are those of a photo that could be from anywhere, ``sharp`` ones of a photo that knows its town. Parts of
+the work are timed apart, in milliseconds a photo. ``total_variation`` is between density and map, by points drawn from
+the map; ``row_bytes`` of a row of ``posteriors`` in Parquet; ``memory_grown`` over all photos but the first fifth.
+"""
 
 from __future__ import annotations
 
 import os
 
-for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
     os.environ[variable] = "1"
+
+import resource
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
+from benchmarks.bench_recipe import row_bytes
 from benchmarks.harness import best_of, keep
+from im2gps_spark.grid import MAX_ORDER, MultiOrderMap, cell_centres, resolve
 from im2gps_spark.neighbours import Candidates
+from im2gps_spark.posterior.background import Background
+from im2gps_spark.posterior.density import Density
 from im2gps_spark.posterior.gazetteer import Gazetteer
+from im2gps_spark.posterior.law import Law
+from im2gps_spark.posterior.parts import connected_parts
+from im2gps_spark.posterior.points import DISC_RADII_KM, find_disc, find_median, find_mode
 from im2gps_spark.posterior.prior import prior_map
-from im2gps_spark.posterior.refine import Density
+from im2gps_spark.posterior.refine import refine
 from im2gps_spark.posterior.settings import PosteriorSettings
-from im2gps_spark.posterior.summary import Summary, summarise
+from im2gps_spark.posterior.summary import AREA_LEVELS, summarise
 from im2gps_spark.posterior.votes import density_of, vote_weights
-from im2gps_spark.sphere import coordinates, unit_vectors
+from im2gps_spark.sphere import Floats, coordinates, unit_vectors
 
-PHOTOS, CORPUS, K = 20, 3000, 1000
+PHOTOS, CORPUS, TOWNS, K = 100, 30_000, 150, 1000
+WAYS = {"flat": 0.8, "sharp": 3.2}
+TOLERANCE = PosteriorSettings().tolerance
+_POINTS = 2000
+
+
+class World:
+    """Towns, photos in them, and what they look like."""
+
+    def __init__(self) -> None:
+        self._rng = np.random.default_rng(2008)
+        towns = self._rng.normal(size=(TOWNS, 3))
+        self._town = self._rng.choice(TOWNS, CORPUS, p=self._rng.dirichlet(np.full(TOWNS, 0.7)))
+        places = towns[self._town] + self._rng.normal(scale=0.02, size=(CORPUS, 3))
+        self._latitude, self._longitude = coordinates(places)
+        prior = prior_map(unit_vectors(self._latitude, self._longitude), np.ones(CORPUS))
+        self.background = Background(prior)
+
+    def photo(self, settings: PosteriorSettings) -> Density:
+        """Half of a photo's likeness comes from where it is, half from what else is in it."""
+        likeness = (self._rng.normal(size=TOWNS)[self._town] + self._rng.normal(size=CORPUS)) / np.sqrt(2.0)
+        near = np.argsort(-likeness)[:K]
+        one, street = np.ones(K), np.full(K, 16, np.int8)
+        found = Candidates(near, one, self._latitude[near], self._longitude[near], one, street)
+        weights = vote_weights(likeness[near], found.owner_photos, settings)
+        return density_of(found, weights, settings, self.background)
+
+
+def total_variation(density: Density, relative: MultiOrderMap, rng: np.random.Generator) -> float:
+    """Between a density, scaled to mass 1, and what its map stands for."""
+    law = resolve(relative, density.background.map)
+    cell = rng.choice(len(law.mass), _POINTS, p=law.mass / law.mass.sum())
+    inside = (rng.random(_POINTS) * 4.0 ** (MAX_ORDER - law.order[cell])).astype(np.int64)
+    ratio = density.at(cell_centres(MAX_ORDER, law.starts[cell] + inside)) / law.density[cell]
+    return float(np.maximum(0.0, 1.0 - ratio / ratio.mean()).mean())
+
+
+def parts_of_the_work(densities: list[Density]) -> dict[str, tuple[Callable[[Any], object], list[Any]]]:
+    """What is done for a photo, step by step, and what each step is given."""
+    maps = [refine(density, TOLERANCE) for density in densities]
+
+    def laws() -> list[Law]:
+        return [Law.of(m, d.background) for m, d in zip(maps, densities, strict=True)]
+
+    levels: Floats = np.array(AREA_LEVELS)
+    return {
+        "map": (lambda density: refine(density, TOLERANCE), densities),
+        "law": (lambda pair: Law.of(*pair), [(m, d.background) for m, d in zip(maps, densities, strict=True)]),
+        "areas": (lambda law: law.area_km2(levels), laws()),
+        "mode": (find_mode, laws()),
+        "discs": (lambda law: [find_disc(law, radius) for radius in DISC_RADII_KM], laws()),
+        "median": (find_median, laws()),
+        "regions": (connected_parts, laws()),
+    }
 
 
 def main() -> None:
-    """Times the posterior on a made-up world of clustered places."""
-    rng = np.random.default_rng(2008)
-    towns = rng.normal(size=(150, 3))
-    town = rng.integers(0, 150, CORPUS)
-    places = towns[town] + rng.normal(scale=0.02, size=(CORPUS, 3))
-    latitude, longitude = coordinates(places)
-    prior = prior_map(unit_vectors(latitude, longitude), np.ones(CORPUS))
+    """Times all of it, then its parts."""
+    world = World()
     Gazetteer.shared()
-    figures: dict[str, tuple[float, str]] = {"prior_cells": (len(prior.cells), "cells")}
-    for name, sharpness in (("flat", 0.8), ("sharp", 3.2)):
+    figures: dict[str, tuple[float, str]] = {"prior_cells": (len(world.background.map.cells), "cells")}
+    for way, sharpness in WAYS.items():
         settings = PosteriorSettings(sharpness=[sharpness], sharpness_shares=[1.0])
-        densities: list[Density] = []
-        for _ in range(PHOTOS):
-            # Half of a photo's likeness comes from where it is, half from what else is in it.
-            likeness = (rng.normal(size=150)[town] + rng.normal(size=CORPUS)) / np.sqrt(2.0)
-            near = np.argsort(-likeness)[:K]
-            score = likeness[near]
-            found = Candidates(near, np.ones(K), latitude[near], longitude[near], np.ones(K))
-            densities.append(density_of(found, vote_weights(score, found.owner_photos, settings), settings, prior))
-        made: list[Summary] = []
-
-        def work(those: list[Density] = densities, into: list[Summary] = made, tolerance: float = 0.05) -> None:
-            into[:] = [summarise(density, tolerance) for density in those]
-
-        seconds = best_of(work, 3)
-        figures[f"{name}_photos_per_second"] = (PHOTOS / seconds, "photos/s")
-        figures[f"{name}_cells_median"] = (float(np.median([len(s.map.cells) for s in made])), "cells")
+        densities = [world.photo(settings) for _ in range(PHOTOS)]
+        made = [summarise(density, TOLERANCE) for density in densities[: PHOTOS // 5]]
+        before = _resident_mb()
+        made += [summarise(density, TOLERANCE) for density in densities[PHOTOS // 5 :]]
+        grown = _resident_mb() - before
+        runs = [
+            best_of(lambda some=some: [summarise(density, TOLERANCE) for density in some], 3)  # type: ignore[misc]
+            for some in (densities[i : i + 10] for i in range(0, PHOTOS, 10))
+        ]
+        cells = [len(summary.map.cells) for summary in made]
+        rng = np.random.default_rng(7)
+        off = [total_variation(d, s.map, rng) for d, s in zip(densities[:20], made[:20], strict=True)]
+        figures[f"{way}_photos_per_second"] = (PHOTOS / sum(runs), "photos/s")
+        for name, (step, inputs) in parts_of_the_work(densities).items():
+            figures[f"{way}_{name}"] = (1e3 * best_of(lambda s=step, i=inputs: [s(x) for x in i], 1) / PHOTOS, "ms")  # type: ignore[misc]
+        figures[f"{way}_cells_median"] = (float(np.median(cells)), "cells")
+        figures[f"{way}_row_bytes"] = (row_bytes(made), "bytes")
+        figures[f"{way}_total_variation_mean"] = (float(np.mean(off)), "of 1")
+        figures[f"{way}_total_variation_most"] = (float(np.max(off)), "of 1")
+        figures[f"{way}_memory_grown"] = (grown, "MB")
     keep("posterior", figures)
+
+
+def _resident_mb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024.0
 
 
 if __name__ == "__main__":

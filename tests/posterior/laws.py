@@ -104,9 +104,8 @@ def around(centres: Floats, width_km: float | Floats, rng: np.random.Generator) 
 def _evenly(shares: Floats, n: int, rng: np.random.Generator) -> np.ndarray:
     """(n,) draws by shares, one from each n-th of the whole: with less noise than drawing each from all."""
     whole = np.cumsum(shares)
-    return np.minimum(
-        np.searchsorted(whole, (np.arange(n) + rng.random(n)) / n * whole[-1], side="right"), len(shares) - 1
-    )
+    at = np.searchsorted(whole, (np.arange(n) + rng.random(n)) / n * whole[-1], side="right")
+    return np.asarray(np.minimum(at, len(shares) - 1))
 
 
 def inside(law: MultiOrderMap, n: int, rng: np.random.Generator) -> Floats:
@@ -129,7 +128,7 @@ def kernels_at(density: Density, points: Floats) -> Floats:
         chord = np.sum((points - place) ** 2, axis=1)
         for width, vote in zip(density.widths_km, votes, strict=True):
             total += vote * vmf_density(chord, concentration(width))
-    return total / density.votes.sum()
+    return np.asarray(total / density.votes.sum())
 
 
 def sample(density: Density, n: int, rng: np.random.Generator) -> Floats:

@@ -57,7 +57,7 @@ class Crumbs:
     def held(self, places: Floats, radius_km: float) -> Floats:
         """Shares within a distance."""
         chord = 2 * np.sin(radius_km / EARTH_RADIUS_KM / 2)
-        return self._tree.query_ball_point(places, chord, return_length=True) / len(self.points)
+        return np.asarray(self._tree.query_ball_point(places, chord, return_length=True) / len(self.points))
 
     def expected_km(self, places: Floats) -> Floats:
         """Mean distances."""

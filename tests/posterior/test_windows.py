@@ -18,6 +18,12 @@ def along_the_curve(places, votes):
     return curve[rank], places[rank], votes[rank]
 
 
+def windows(over, places, votes, widths_km, used=0):
+    """Layers of windows of places in any order."""
+    curve, places, votes = along_the_curve(places, votes)
+    return spread(over, curve, places, votes, widths_km, used)
+
+
 def laid_out(over, layer, width_km):
     """A layer as masses, ratios and centres of its cells: (blocks, BLOCK) and (blocks, BLOCK, 3)."""
     work, level = over.room_for(0), over.level(width_km)
@@ -81,7 +87,7 @@ def test_a_window_has_mass_one_on_its_grid_over_any_prior(seed, n, width_km, wit
     rng = np.random.default_rng(seed)
     over = Background(random_map(rng, 100)) if with_prior else UNIFORM
     votes = rng.dirichlet(np.ones(n))[:, None]
-    (layer,) = spread(over, *along_the_curve(anywhere(n, rng), votes), np.array([width_km]))
+    (layer,) = windows(over, anywhere(n, rng), votes, np.array([width_km]))
     mass, _, _ = laid_out(over, layer, width_km)
     assert mass.min() >= 0
     assert mass.sum() == pytest.approx(1.0, abs=1e-3)  # blocks that hold under 1e-5 of a kernel's peak are left out
@@ -98,7 +104,7 @@ def test_ratios_are_the_windows_over_the_prior_and_the_slopes_are_theirs(seed, w
     # Places farther apart than half a width, so that none is pooled with another.
     places = np.stack([at(name) for name in ("Paris", "north pole", "longitude 180", "Pacific")])
     votes = rng.dirichlet(np.ones(4))
-    (layer,) = spread(over, *along_the_curve(places, votes[:, None]), np.array([width_km]))
+    (layer,) = windows(over, places, votes[:, None], np.array([width_km]))
     mass, ratio, centres = laid_out(over, layer, width_km)
     z = window_masses(over, places, cells_at(MAX_ORDER, places), width_km)
     kappa = float(concentration(width_km))
@@ -119,7 +125,7 @@ def test_ratios_are_the_windows_over_the_prior_and_the_slopes_are_theirs(seed, w
 def test_layers_come_the_widest_first_and_widths_without_votes_have_none():
     places = anywhere(5, np.random.default_rng(0))
     votes = np.tile([0.1, 0.0, 0.05, 0.05], (5, 1))
-    layers = spread(UNIFORM, *along_the_curve(places, votes), np.array([25.0, 50.0, 1600.0, 100.0]))
+    layers = windows(UNIFORM, places, votes, np.array([25.0, 50.0, 1600.0, 100.0]))
     assert [layer.order for layer in layers] == [grid_order(width) for width in (1600.0, 100.0, 25.0)]
     assert [layer.before[-1] for layer in layers] == pytest.approx([0.25, 0.25, 0.5], abs=1e-3)
     rows = np.concatenate([layer.row for layer in layers])
@@ -129,10 +135,10 @@ def test_layers_come_the_widest_first_and_widths_without_votes_have_none():
 def test_windows_written_behind_others_leave_those_alone():
     over = Background(UNIFORM.map)
     places, votes = anywhere(3, np.random.default_rng(0)), np.full((3, 1), 1 / 3)
-    first = spread(over, *along_the_curve(places, votes), np.array([100.0]))
+    first = windows(over, places, votes, np.array([100.0]))
     kept = laid_out(over, first[0], 100.0)[0].copy()
     used = len(first[0].block)
-    second = spread(over, *along_the_curve(-places, votes), np.array([100.0]), used)
+    second = windows(over, -places, votes, np.array([100.0]), used)
     assert second[0].row.min() >= used
     assert np.array_equal(laid_out(over, first[0], 100.0)[0], kept)
 
