@@ -35,6 +35,9 @@ class Cells:
     lost: float
 
 
+# Down to this order (102 km) the way from a cell's centre to its parts' is worked out; below, it is half of that above.
+_CURVED = 6
+
 # Cells that there is room for at first.
 _ROOM = 1 << 14
 
@@ -117,6 +120,17 @@ def _flattened(into, ratio, begin, end):  # type: ignore[no-untyped-def]  # prag
 
 
 @numba.njit(cache=ON_DISK, nogil=True)
+def _set_ways(order, index, way):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+    """From a cell's centre to those of its parts it is plus or minus the first three, plus or minus the last three."""
+    way[:] = 0.0
+    for child in range(4):
+        centre = cell_centre(order + 1, 4 * index + child)
+        for axis in range(3):
+            way[axis] += 0.25 * (centre[axis] if child & 1 else -centre[axis])
+            way[3 + axis] += 0.25 * (centre[axis] if child & 2 else -centre[axis])
+
+
+@numba.njit(cache=ON_DISK, nogil=True)
 def _cells(  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
     orders,
     first,
@@ -141,11 +155,11 @@ def _cells(  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
     out, made = np.empty((_ROOM, 2), np.int64), 0
     masses = np.empty((_ROOM, 2))
 
-    # The cells to look at: each with the ratio at its centre and its gradient, of the layers that are no finer, and
-    # the blocks of each layer within it.
+    # The cells to look at: each with the ratio at its centre and its gradient, of the layers that are no finer; the
+    # two ways, along the sides, from its centre to its parts'; and the blocks of each layer within it.
     depth = 4 * (MAX_ORDER + 1) + len(root_order)
     at_order, at_index = np.empty(depth, np.int64), np.empty(depth, np.int64)
-    at = np.empty((depth, 4))
+    at, ways = np.empty((depth, 4)), np.zeros((depth, 6))
     low, high = np.empty((depth, layers), np.int64), np.empty((depth, layers), np.int64)
     count = 0
     for root in range(len(root_order) - 1, -1, -1):
@@ -158,7 +172,7 @@ def _cells(  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
             low[count, s] = search(block, first[s], first[s + 1], begin)
             high[count, s] = search(block, first[s], first[s + 1], end)
         count += 1
-    lows, highs = np.empty(layers, np.int64), np.empty(layers, np.int64)
+    lows, highs, way = np.empty(layers, np.int64), np.empty(layers, np.int64), np.zeros(6)
     unseen, lost = 0.0, 0.0
     area = 1.0 / 12.0 / 4.0 ** np.arange(MAX_ORDER + 1)
 
@@ -217,17 +231,23 @@ def _cells(  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
                 change = np.sqrt((gx * gx + gy * gy + gz * gz) * 4.0 * np.pi * area[order]) / value
                 unseen += within * value * min(change / 8.0, 0.5)
             continue
+        along, across = 1.0, 1.0
+        for axis in range(6):
+            way[axis] = ways[count, axis]
         if value > 0.0:
-            x, y, z = cell_centre(order, index)
+            # Where nothing was known above, no way was asked for.
+            if order < _CURVED or (way[0] == 0.0 and way[1] == 0.0 and way[2] == 0.0):
+                _set_ways(order, index, way)
+            # By the slope of the logarithm: exact for one far kernel, and never negative.
+            along = np.exp(min(max((gx * way[0] + gy * way[1] + gz * way[2]) / value, -1.5), 1.5))
+            across = np.exp(min(max((gx * way[3] + gy * way[4] + gz * way[5]) / value, -1.5), 1.5))
         for child in range(3, -1, -1):
             at_order[count], at_index[count] = order + 1, 4 * index + child
-            at[count] = 0.0
-            if value > 0.0:
-                # By the slope of the logarithm: exact for one far kernel, and never negative.
-                cx, cy, cz = cell_centre(order + 1, 4 * index + child)
-                rise = np.exp(min(max((gx * (cx - x) + gy * (cy - y) + gz * (cz - z)) / value, -3.0), 3.0))
-                at[count, 0], at[count, 1] = value * rise, gx * rise
-                at[count, 2], at[count, 3] = gy * rise, gz * rise
+            rise = (along if child & 1 else 1.0 / along) * (across if child & 2 else 1.0 / across)
+            at[count, 0], at[count, 1] = value * rise, gx * rise
+            at[count, 2], at[count, 3] = gy * rise, gz * rise
+            for axis in range(6):
+                ways[count, axis] = 0.5 * way[axis]
             for s in range(layers):
                 blocks = 2 * (orders[s] - BLOCK_ORDERS - order - 1)
                 low[count, s], high[count, s] = lows[s], highs[s]

@@ -18,9 +18,12 @@ from im2gps_spark.sphere import Floats
 
 # A cell in which the windows of a width hold less than this part of the tolerance is not looked into, unless this part
 # of the tolerance were lost by all such cells together: a thousand places, each alone, are light one by one.
-NEGLIGIBLE, _LOST = 1e-3, 0.4
+NEGLIGIBLE, _LOST = 1.2e-3, 0.3
 # Part of the tolerance that votes too light to tell apart may cost; and the least that is left for whole cells.
 _LIGHT, LEAST = 0.1, 0.2
+# How much of what is spent before cells are merged shows beside the merging: errors of unlike kinds partly cancel. With
+# this, maps of flat votes and sharp ones are off by 0.7 of the tolerance (benchmarks/bench_posterior.py).
+_SHOWS = 0.5
 
 
 def refine(density: Density, tolerance: float) -> MultiOrderMap:
@@ -41,7 +44,7 @@ def refine(density: Density, tolerance: float) -> MultiOrderMap:
     layers = spread(density.background, curve, places, votes, density.widths_km)
     cells = _cut(layers, density, tolerance)
     whole = cells.mass.sum()
-    spent = moved + (cells.unseen + cells.lost) / whole
+    spent = (cells.unseen + _SHOWS * cells.lost) / whole + _SHOWS * moved
     order, index, mass = merge(replace(cells, mass=cells.mass / whole), max(tolerance - spent, LEAST * tolerance))
     return MultiOrderMap(to_nuniq(order, index), mass / mass.sum())
 

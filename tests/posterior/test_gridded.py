@@ -32,14 +32,15 @@ def test_one_kernel_is_the_law_itself_wherever_it_lies(name, width_km):
 
 
 @given(SEEDS, st.sampled_from([40.0, 200.0, 1000.0]), st.integers(0, 7), st.booleans())
-@settings(max_examples=20, deadline=None)
-def test_many_kernels_are_within_a_millionth_of_their_sum(seed, width_km, order, crowded):
+@settings(max_examples=20, deadline=None, derandomize=True)
+def test_many_kernels_are_their_sum_within_a_millionth_of_a_peak(seed, width_km, order, crowded):
     rng = np.random.default_rng(seed)
     places = anywhere(60, rng)
     places = around(places[rng.integers(0, 3, 60)], 300.0, rng) if crowded else places
     weights = rng.dirichlet(np.full(60, 0.5))
     found = grid_density(places, weights, width_km, order)
-    assert total_variation(found, exact(places, weights, width_km, order), order) < 1e-6
+    peak = float(vmf_density(0.0, concentration(width_km)))
+    np.testing.assert_allclose(found, exact(places, weights, width_km, order), rtol=1e-5, atol=1.1e-6 * peak)
 
 
 def test_weights_are_taken_as_they_are():

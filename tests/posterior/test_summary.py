@@ -236,7 +236,7 @@ def test_the_answer_turns_with_the_world(seed, n):
     points = sample(here, 2000, rng)
     laws = [law_of(d, TOLERANCE) for d in (here, there)]
     ratio = laws[1].density[laws[1].find(points @ turn.T)] / laws[0].density[laws[0].find(points)]
-    assert np.abs(ratio - 1).mean() < 0.15
+    assert np.abs(ratio - 1).mean() < 0.2
     assert float(distance_km(turn @ one.median, other.median)) < 30.0
 
 
