@@ -10,20 +10,23 @@ import numba
 import numpy as np
 
 from im2gps_spark.grid import MAX_ORDER, Ints, MultiOrderMap, first_point, to_nuniq
+from im2gps_spark.posterior.background import grid_order
 from im2gps_spark.posterior.cut import WHOLE, Cells, cut, search
 from im2gps_spark.posterior.density import Density
 from im2gps_spark.posterior.kernels import ON_DISK
 from im2gps_spark.posterior.windows import Layer, spread
 from im2gps_spark.sphere import Floats
 
-# A cell in which the windows of a width hold less than this part of the tolerance is not looked into, unless this part
-# of the tolerance were lost by all such cells together: a thousand places, each alone, are light one by one.
-NEGLIGIBLE, _LOST = 1.2e-3, 0.3
-# Part of the tolerance that votes too light to tell apart may cost; and the least that is left for whole cells.
-_LIGHT, LEAST = 0.1, 0.2
-# How much of what is spent before cells are merged shows beside the merging: errors of unlike kinds partly cancel. With
-# this, maps of flat votes and sharp ones are off by 0.7 of the tolerance (benchmarks/bench_posterior.py).
-_SHOWS = 0.5
+# A cell in which the windows of a width hold less than this part of the tolerance is not looked into, unless all such
+# cells together lose more than what is left, and more than this part: a thousand places, each alone, are light one by
+# one.
+NEGLIGIBLE, _LOST = 3e-3, 0.1
+# Part of the tolerance that votes too light to tell apart may cost, all of them and those about one place; and the least
+# that is left for whole cells.
+_LIGHT, _LIGHTEST, LEAST = 0.4, 0.02, 0.2
+# How much of it, and of what is lost, shows beside the merging: a light vote is not off by all of its mass, and errors of
+# unlike kinds partly cancel. With this, maps are off by 0.8 of the tolerance (benchmarks/bench_posterior.py).
+_LIGHT_SHOWS, _LOST_SHOWS = 0.25, 0.5
 
 
 def refine(density: Density, tolerance: float) -> MultiOrderMap:
@@ -40,11 +43,11 @@ def refine(density: Density, tolerance: float) -> MultiOrderMap:
         a map of mass 1.
     """
     curve, places, votes = _pooled(density)
-    votes, moved = _told_apart(votes, density.widths_km, _LIGHT * tolerance)
+    votes, moved = _told_apart(curve, votes, density.widths_km, tolerance)
     layers = spread(density.background, curve, places, votes, density.widths_km)
     cells = _cut(layers, density, tolerance)
     whole = cells.mass.sum()
-    spent = (cells.unseen + _SHOWS * cells.lost) / whole + _SHOWS * moved
+    spent = (cells.unseen + _LOST_SHOWS * cells.lost) / whole + _LIGHT_SHOWS * moved
     order, index, mass = merge(replace(cells, mass=cells.mass / whole), max(tolerance - spent, LEAST * tolerance))
     return MultiOrderMap(to_nuniq(order, index), mass / mass.sum())
 
@@ -63,21 +66,27 @@ def _cut(layers: list[Layer], density: Density, tolerance: float) -> Cells:
     negligible = NEGLIGIBLE * tolerance
     while True:
         cells = cut(layers, density.background, density.prior_share, density.uniform_share, negligible)
-        if cells.lost <= _LOST * tolerance:
+        if cells.lost <= max(_LOST * tolerance, (1.0 - LEAST) * tolerance - cells.unseen):
             return cells
         negligible /= 4.0
 
 
-def _told_apart(votes: Floats, widths_km: Floats, budget: float) -> tuple[Floats, float]:
-    """Votes without the lightest of each narrow width, which the next wider one takes; and their mass."""
+def _told_apart(curve: Ints, votes: Floats, widths_km: Floats, tolerance: float) -> tuple[Floats, float]:
+    """Votes without those of each narrow width that are light and alone, which the next wider one takes; their mass."""
     left, moved = votes.copy(), 0.0
     ladder = np.argsort(widths_km, kind="stable")
+    budget = _LIGHT * tolerance / max(len(ladder) - 1, 1)
     for narrow, wider in pairwise(ladder):
-        rank = np.argsort(left[:, narrow], kind="stable")
-        light = rank[np.cumsum(left[rank, narrow]) <= budget / (len(ladder) - 1)]
-        moved += float(left[light, narrow].sum())
-        left[light, wider] += left[light, narrow]
-        left[light, narrow] = 0.0
+        cell = curve >> (2 * (MAX_ORDER - grid_order(float(widths_km[wider]))))
+        first = np.flatnonzero(np.diff(cell, prepend=-1))
+        together = np.add.reduceat(left[:, narrow], first) if len(first) else np.zeros(0)
+        rank = np.argsort(together, kind="stable")
+        light = np.zeros(len(together), np.bool_)
+        light[rank] = (np.cumsum(together[rank]) <= budget) & (together[rank] < _LIGHTEST * tolerance)
+        moves = np.repeat(light, np.diff(first, append=len(cell)))
+        moved += float(together[light].sum())
+        left[moves, wider] += left[moves, narrow]
+        left[moves, narrow] = 0.0
     return left, moved
 
 
