@@ -23,8 +23,8 @@ BRIDGE_ORDER = 6
 _BINS, _BINS_AN_OCTAVE = 1200, 70.0
 _NEAREST_KM = 0.1
 _OF_MASS = 0.9
-# Where a region has more cells than this, distances in it are measured between cells of this order (13 km).
-_MANY, _FINEST = 2000, 9
+# Where a part has more cells than this, distances in it are measured between cells of this order (25 km).
+_MANY, _FINEST = 500, 8
 
 
 @dataclass(frozen=True)
@@ -100,9 +100,11 @@ def _parts(start, order, mass, log_density, threshold, near, most):  # type: ign
     count = len(rank)
     slot = np.full(cells, -1)
     slot[rank] = np.arange(count)
-    densest, peaks = np.full(count, -1), np.zeros((count, 3))
+    densest, peaks, cells_of = np.full(count, -1), np.zeros((count, 3)), np.zeros(count, np.int64)
     for i in inside:
         part = slot[parent[start[i] >> shift]]
+        if part >= 0:
+            cells_of[part] += 1
         if part >= 0 and (densest[part] < 0 or log_density[i] > log_density[densest[part]]):
             densest[part] = i
     for part in range(count):
@@ -111,19 +113,19 @@ def _parts(start, order, mass, log_density, threshold, near, most):  # type: ign
         peaks[part, 0], peaks[part, 1], peaks[part, 2] = x, y, z
 
     far = np.zeros((count, _BINS))
-    finest = _FINEST if len(inside) > _MANY else MAX_ORDER
     n = 0
     while n < len(inside):
         i = inside[n]
-        level = min(order[i], finest)
+        part = slot[parent[start[i] >> shift]]
+        if part < 0:
+            n += 1
+            continue
+        level = min(order[i], _FINEST) if cells_of[part] > _MANY else order[i]
         index = start[i] >> (2 * (MAX_ORDER - level))
         held_here = 0.0
         while n < len(inside) and start[inside[n]] >> (2 * (MAX_ORDER - level)) == index:
             held_here += mass[inside[n]]
             n += 1
-        part = slot[parent[start[i] >> shift]]
-        if part < 0:
-            continue
         x, y, z = cell_centre(level, index)
         chord = np.sqrt((x - peaks[part, 0]) ** 2 + (y - peaks[part, 1]) ** 2 + (z - peaks[part, 2]) ** 2)
         # A cell reaches beyond its centre: without its own radius a part of one cell would have none.

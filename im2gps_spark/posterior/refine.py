@@ -21,11 +21,11 @@ from im2gps_spark.sphere import Floats
 # cells together lose more than what is left, and more than this part: a thousand places, each alone, are light one by
 # one.
 NEGLIGIBLE, _LOST = 3e-3, 0.1
-# Part of the tolerance that votes too light to tell apart may cost, all of them and those about one place; and the least
-# that is left for whole cells.
+# Part of the tolerance that votes too light to tell apart may cost, all together and those about one place; and the
+# least that is left for whole cells.
 _LIGHT, _LIGHTEST, LEAST = 0.4, 0.02, 0.2
-# How much of it, and of what is lost, shows beside the merging: a light vote is not off by all of its mass, and errors of
-# unlike kinds partly cancel. With this, maps are off by 0.8 of the tolerance (benchmarks/bench_posterior.py).
+# How much of it, and of what is lost, shows beside the merging: a light vote is not off by all of its mass, and errors
+# of unlike kinds partly cancel. With this, maps are off by 0.8 of the tolerance (benchmarks/bench_posterior.py).
 _LIGHT_SHOWS, _LOST_SHOWS = 0.25, 0.5
 
 
