@@ -11,6 +11,7 @@ from scipy.spatial import cKDTree
 
 from im2gps_spark.grid import cell_centres, cell_side_radians
 from im2gps_spark.posterior.prior import PLACE_ORDER, WIDTHS_KM, Places, Shape
+from im2gps_spark.posterior.shares import widened
 from im2gps_spark.sphere import EARTH_RADIUS_KM, Floats, concentration, vmf_density
 
 LEAST_PHOTOS = 300
@@ -86,7 +87,4 @@ def fit_shape(columns: Floats, default: Shape | None = None) -> Shape:
         if moved < 1e-6:
             break
     narrow = share[:-1] / share[:-1].sum()
-    up = _WIDER * narrow[:-1]
-    narrow[:-1] -= up
-    narrow[1:] += up
-    return Shape(tuple(narrow.tolist()), max(float(share[-1]), _LEAST_UNIFORM))
+    return Shape(tuple(widened(narrow, _WIDER).tolist()), max(float(share[-1]), _LEAST_UNIFORM))

@@ -52,6 +52,8 @@ class PosteriorSettings(BaseModel):
             raise ValueError("sharpness must lie between 0 and 50")
         if min(self.widths_km) < 5.0 or max(self.widths_km) > 10_000:
             raise ValueError("widths_km must lie between 5 and 10,000 km")
+        if sorted(set(self.widths_km)) != self.widths_km:
+            raise ValueError("widths_km must increase")
         if self.prior_share + self.uniform_share > 1:
             raise ValueError("prior_share and uniform_share must not exceed 1 together")
         return self

@@ -22,8 +22,9 @@ bound, and would be had by ever narrower kernels."""
 POINTS_ORDER = 10
 """Densities are averaged over the cells of this order in it."""
 
-# The map follows the prior inside its cells, the uniform part too: it must stay well under the map's tolerance.
-_LEAST_UNIFORM, _MOST_UNIFORM = 0.002, 0.04
+# The map follows the prior inside its cells, the uniform part too: it must stay well under the map's tolerance. What is
+# likeliest on the photos at hand is under the least, by a hair; without it, regions of 90 % held 88 % of 2,000 photos.
+_LEAST_UNIFORM, _MOST_UNIFORM = 0.03, 0.04
 _STEPS = 500
 _UNIFORM_DENSITY = 1.0 / (4.0 * np.pi)
 
@@ -103,6 +104,12 @@ def fit(evidence: Evidence, start: Shares, pseudo_photos: float) -> Shares:
         if moved < 1e-7:
             break
     return Shares(tuple(sharpness.tolist()), tuple(width.tolist()), *top.tolist())
+
+
+def widened(width: Floats, part: float) -> Floats:
+    """Shares of widths, increasing, with a part of each gone to the next wider."""
+    up = part * width[:-1]
+    return np.append(width[:-1] - up, width[-1]) + np.append(0.0, up)
 
 
 def _bounded(top: Floats) -> Floats:

@@ -228,6 +228,7 @@ def test_coordinates_off_the_sphere_are_refused(latitude, longitude):
         {"widths_km": [], "width_shares": []},
         {"widths_km": [4.5], "width_shares": [1.0]},
         {"widths_km": [20_000.0], "width_shares": [1.0]},
+        {"widths_km": [100.0, 25.0, 400.0, 1600.0]},
         {"width_shares": [0.5, -0.1, 0.1, 0.5]},
         {"width_shares": [0.0] * 4},
         {"prior_share": 0.98, "uniform_share": 0.03},
