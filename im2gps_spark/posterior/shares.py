@@ -109,7 +109,7 @@ def fit(evidence: Evidence, start: Shares, pseudo_photos: float) -> Shares:
 def widened(width: Floats, part: float) -> Floats:
     """Shares of widths, increasing, with a part of each gone to the next wider."""
     up = part * width[:-1]
-    return np.append(width[:-1] - up, width[-1]) + np.append(0.0, up)
+    return np.asarray(np.append(width[:-1] - up, width[-1]) + np.append(0.0, up))
 
 
 def _bounded(top: Floats) -> Floats:
