@@ -112,13 +112,18 @@ def main() -> None:
         off = [total_variation(d, s.map, rng) for d, s in zip(densities[:20], made[:20], strict=True)]
         figures[f"{way}_photos_per_second"] = (PHOTOS / sum(runs), "photos/s")
         for name, (step, inputs) in parts_of_the_work(densities).items():
-            figures[f"{way}_{name}"] = (1e3 * best_of(lambda s=step, i=inputs: [s(x) for x in i], 1) / PHOTOS, "ms")  # type: ignore[misc]
+            figures[f"{way}_{name}"] = (1e3 * best_of(lambda s=step, i=inputs: _each(s, i), 2) / PHOTOS, "ms")  # type: ignore[misc]
         figures[f"{way}_cells_median"] = (float(np.median(cells)), "cells")
         figures[f"{way}_row_bytes"] = (row_bytes(made), "bytes")
         figures[f"{way}_total_variation_mean"] = (float(np.mean(off)), "of 1")
         figures[f"{way}_total_variation_most"] = (float(np.max(off)), "of 1")
         figures[f"{way}_memory_grown"] = (grown, "MB")
     keep("posterior", figures)
+
+
+def _each(step: Callable[[Any], object], inputs: list[Any]) -> None:
+    for one in inputs:
+        step(one)
 
 
 def _resident_mb() -> float:

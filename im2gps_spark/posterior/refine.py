@@ -26,7 +26,7 @@ NEGLIGIBLE, _LOST = 3e-3, 0.1
 _LIGHT, _LIGHTEST, LEAST = 0.4, 0.02, 0.2
 # How much of it, and of what is lost, shows beside the merging: a light vote is not off by all of its mass, and errors
 # of unlike kinds partly cancel. With this, maps are off by 0.8 of the tolerance (benchmarks/bench_posterior.py).
-_LIGHT_SHOWS, _LOST_SHOWS = 0.25, 0.5
+_LIGHT_SHOWS, _LOST_SHOWS = 0.1, 0.4
 
 
 def refine(density: Density, tolerance: float) -> MultiOrderMap:
