@@ -8,7 +8,7 @@ import numba
 import numpy as np
 
 from im2gps_spark.grid import MAX_ORDER, Ints
-from im2gps_spark.posterior.background import BLOCK_ORDERS, TOP_ORDER, Background
+from im2gps_spark.posterior.background import BLOCK, BLOCK_ORDERS, TOP_ORDER, Background
 from im2gps_spark.posterior.curve import cell_centre
 from im2gps_spark.posterior.kernels import ON_DISK
 from im2gps_spark.posterior.windows import Layer
@@ -37,6 +37,9 @@ class Cells:
 
 # Down to this order (102 km) the way from a cell's centre to its parts' is worked out; below, it is half of that above.
 _CURVED = 6
+
+# Windows are in float32; what is under this is nothing.
+_NONE, _LEAST = np.float32(0.0), np.float32(1e-30)
 
 # Cells that there is room for at first.
 _ROOM = 1 << 14
@@ -105,17 +108,17 @@ def search(values, begin, end, what):  # type: ignore[no-untyped-def]  # pragma:
     return begin
 
 
-@numba.njit(cache=ON_DISK, nogil=True)
-def _flattened(into, ratio, begin, end):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+@numba.njit(cache=ON_DISK, nogil=True, fastmath=True)
+def _flattened(into, ratio, row, begin, end, prior):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
     """What following the prior over some cells of a block would misplace of a layer's mass in them."""
-    total, within, wrong = 0.0, 0.0, 0.0
+    total, within, wrong = _NONE, _NONE, _NONE
     for c in range(begin, end):
-        if ratio[c] > 0.0:
-            total += into[c]
-            within += into[c] / ratio[c]
+        prior[c] = into[row, c] / max(ratio[row, 0, c], _LEAST)
+        total += into[row, c]
+        within += prior[c]
+    even = total / max(within, _LEAST)
     for c in range(begin, end):
-        if ratio[c] > 0.0:
-            wrong += max(0.0, into[c] * (1.0 - total / (within * ratio[c])))
+        wrong += max(_NONE, into[row, c] - even * prior[c])
     return wrong
 
 
@@ -173,6 +176,7 @@ def _cells(  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
             high[count, s] = search(block, first[s], first[s + 1], end)
         count += 1
     lows, highs, way = np.empty(layers, np.int64), np.empty(layers, np.int64), np.zeros(6)
+    within_block = np.empty(BLOCK, np.float32)
     unseen, lost = 0.0, 0.0
     area = 1.0 / 12.0 / 4.0 ** np.arange(MAX_ORDER + 1)
 
@@ -225,7 +229,7 @@ def _cells(  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
                 else:
                     begin = (index << (2 * below)) & (4**BLOCK_ORDERS - 1)
                     here = row[lows[s]]
-                    lost += _flattened(into[here], ratio[here, 0], begin, begin + (1 << (2 * below)))
+                    lost += _flattened(into, ratio, here, begin, begin + (1 << (2 * below)), within_block)
             if value > 0.0:
                 # Along a slope of the ratio, an eighth of its change from side to side is above the mean.
                 change = np.sqrt((gx * gx + gy * gy + gz * gz) * 4.0 * np.pi * area[order]) / value

@@ -87,13 +87,18 @@ class Law:
         return top - _BIN * (int(np.searchsorted(whole, level * whole[-1] * (1.0 - 1e-12))) + 1)
 
     @cached_property
+    def _pyramid(self) -> Floats:
+        return np.asarray(_pooled(self.start, self.order, self.mass))
+
+    @property
     def pooled(self) -> Floats:
         """(12 * 4^POOL_ORDER,) masses of the cells of ``POOL_ORDER``."""
-        return np.asarray(_pooled(self.start, self.order, self.mass, 12 * 4**POOL_ORDER))
+        return self.pooled_to(POOL_ORDER)
 
     def pooled_to(self, order: int) -> Floats:
-        """(12 * 4^order,) masses of the cells of a coarser order."""
-        return np.asarray(self.pooled.reshape(12 * 4**order, -1).sum(axis=1))
+        """(12 * 4^order,) masses of the cells of an order, ``POOL_ORDER`` at most."""
+        first = 4 * (4**order - 1)
+        return self._pyramid[first : first + 12 * 4**order]
 
 
 @numba.njit(cache=ON_DISK, nogil=True)
@@ -150,15 +155,23 @@ def _bins(order, mass, log_density, top):  # type: ignore[no-untyped-def]  # pra
 
 
 @numba.njit(cache=ON_DISK, nogil=True)
-def _pooled(start, order, mass, cells):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
-    out = np.zeros(cells)
+def _pooled(start, order, mass):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+    """Masses of the cells of orders 0 to ``POOL_ORDER``, order after order."""
+    first = 4 * (4**POOL_ORDER - 1)
+    out = np.zeros(first + 12 * 4**POOL_ORDER)
     shift = 2 * (MAX_ORDER - POOL_ORDER)
     for i in range(len(start)):
-        first = start[i] >> shift
+        begin = first + (start[i] >> shift)
         if order[i] >= POOL_ORDER:
-            out[first] += mass[i]
+            out[begin] += mass[i]
         else:
             within = 1 << (2 * (POOL_ORDER - order[i]))
-            for c in range(first, first + within):
-                out[c] += mass[i] / within
+            each = mass[i] / within
+            for c in range(begin, begin + within):
+                out[c] += each
+    for level in range(POOL_ORDER - 1, -1, -1):
+        here, below = 4 * (4**level - 1), 4 * (4 ** (level + 1) - 1)
+        for c in range(12 * 4**level):
+            at = below + 4 * c
+            out[here + c] = out[at] + out[at + 1] + out[at + 2] + out[at + 3]
     return out

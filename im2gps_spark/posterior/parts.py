@@ -23,8 +23,10 @@ BRIDGE_ORDER = 6
 _BINS, _BINS_AN_OCTAVE = 1200, 70.0
 _NEAREST_KM = 0.1
 _OF_MASS = 0.9
-# Where a part has more cells than this, distances in it are measured between cells of this order (25 km).
-_MANY, _FINEST = 500, 8
+# Where a part has many cells, and where it has very many, distances in it are measured between cells of these orders
+# (25 and 51 km).
+_MANY, _MANY_ORDER = 500, 8
+_VERY_MANY, _VERY_MANY_ORDER = 3000, 7
 
 
 @dataclass(frozen=True)
@@ -79,22 +81,20 @@ def _parts(start, order, mass, log_density, threshold, near, most):  # type: ign
             held[c] += mass[i] / share
             area[c] += unit[order[i]] / share
 
-    parent = np.arange(cells)
-    for c in range(cells):
-        if area[c] > 0.0:
-            for k in range(1, near.shape[1]):
-                other = near[c, k]
-                if other > c and area[other] > 0.0:
-                    a, b = _root(parent, c), _root(parent, other)
-                    parent[max(a, b)] = min(a, b)
-    for c in range(cells):
-        if area[c] > 0.0:
-            root = _root(parent, c)
-            parent[c] = root
-            if root != c:
-                held[root] += held[c]
-                area[root] += area[c]
-    roots = np.array([c for c in range(cells) if area[c] > 0.0 and parent[c] == c])
+    parent, touched = np.arange(cells), np.flatnonzero(area > 0.0)
+    for t in touched:
+        for k in range(1, near.shape[1]):
+            other = near[t, k]
+            if other > t and area[other] > 0.0:
+                a, b = _root(parent, t), _root(parent, other)
+                parent[max(a, b)] = min(a, b)
+    for t in touched:
+        root = _root(parent, t)
+        parent[t] = root
+        if root != t:
+            held[root] += held[t]
+            area[root] += area[t]
+    roots = touched[parent[touched] == touched]
     rank = roots[np.argsort(-held[roots], kind="mergesort")][:most]
 
     count = len(rank)
@@ -120,7 +120,9 @@ def _parts(start, order, mass, log_density, threshold, near, most):  # type: ign
         if part < 0:
             n += 1
             continue
-        level = min(order[i], _FINEST) if cells_of[part] > _MANY else order[i]
+        level = order[i]
+        if cells_of[part] > _MANY:
+            level = min(level, _MANY_ORDER if cells_of[part] <= _VERY_MANY else _VERY_MANY_ORDER)
         index = start[i] >> (2 * (MAX_ORDER - level))
         held_here = 0.0
         while n < len(inside) and start[inside[n]] >> (2 * (MAX_ORDER - level)) == index:
