@@ -20,6 +20,7 @@ from im2gps_spark.descriptors.registry import NAMES as DESCRIPTORS
 from im2gps_spark.errors import UsageError
 from im2gps_spark.photos.key import PhotoKey
 from im2gps_spark.posterior.settings import PosteriorSettings
+from im2gps_spark.store.settings import S3Settings
 
 
 def _one_or_many(value: object) -> object:
@@ -42,7 +43,7 @@ class PhotosSection(Section):
     collection: Name = "corpus"
     """The collection that ``ingest`` fills."""
     root: str = ""
-    """Folder that the keys start from."""
+    """Folder that the keys start from, or s3://BUCKET/PREFIX."""
     key: str = "{photo_id}.jpg"
     """A photo's path below the root; {photo_id}, {hash}, {owner_id}, {extension}, sliced as {hash:0:3}."""
     metadata: Strings = []
@@ -69,6 +70,10 @@ class IngestSection(Section):
     """Least accuracy of a trusted geotag, 1 (world) to 16 (street); IM2GPS took 6. A line without one passes."""
 
 
+class S3Section(S3Settings, Section):
+    """The object store; its keys come from the store."""
+
+
 class DescribeSection(Section):
     """How pictures become vectors."""
 
@@ -80,6 +85,14 @@ class DescribeSection(Section):
     """Larger files are refused before they are read."""
     batch: int = Field(32, ge=1, le=1024)
     """Photos whose prepared inputs a worker holds at once."""
+    fetch_threads: int = Field(16, ge=1, le=128)
+    """Photos that a worker reads from S3 at once."""
+    fetch_mb: int = Field(128, ge=1)
+    """Mebibytes that a worker holds of photos read ahead; a larger photo is held alone."""
+    retry_deadline_s: float = Field(60.0, ge=0)
+    """Seconds from a photo's first try after which no further one begins: it is left for a later run."""
+    retries_a_task: int = Field(500, ge=0)
+    """Further tries for all photos of a task (256): a store that is down is not asked for each of them."""
     photos_per_commit: int = Field(100_000, ge=1)
     """Photos described between two commits: what a killed job loses at most."""
     max_failure_rate: float = Field(0.5, ge=0, le=1)
@@ -176,6 +189,7 @@ class Config(Section):
 
     photos: PhotosSection = PhotosSection()
     tables: TablesSection = TablesSection()
+    s3: S3Section = S3Section()
     ingest: IngestSection = IngestSection()
     describe: DescribeSection = DescribeSection()
     index: IndexSection = IndexSection()

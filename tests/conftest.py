@@ -10,6 +10,7 @@ from pyspark.sql import SparkSession
 from im2gps_spark.config import Config
 from im2gps_spark.sample import make_sample
 from im2gps_spark.sample.imagery import BlueMarble
+from im2gps_spark.sample.objects import Server, serving
 from im2gps_spark.sample.plan import Parameters, Plan
 from im2gps_spark.session import local_settings, session
 from tests.stages import Road, Sample, Workshop
@@ -46,6 +47,15 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     }
     with session(Config.model_validate(settings), "tests") as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def objects(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A real S3 server with a bucket ``photos``, and its credentials where the standard chain looks for them."""
+    with serving(tmp_path_factory.mktemp("objects")) as server, pytest.MonkeyPatch.context() as patch:
+        for name, value in server.keys.environment.items():
+            patch.setenv(name, value)
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from im2gps_spark.descriptors.protocol import Descriptor, Pixels
 from im2gps_spark.photos.reasons import Reason, Rejected, Status
-from im2gps_spark.store.photos import TryAgain
+from im2gps_spark.store.passing import TryAgain
 
 
 @dataclass(frozen=True)
@@ -55,24 +56,34 @@ def describe(
         decode: a picture of the bytes; raises Rejected.
         batch: photos whose prepared inputs are held at once. Decoded pictures are held one at a time.
     """
+    yield from describe_as_they_come(((task, partial(read, task.uri)) for task in tasks), descriptors, decode, batch)
+
+
+def describe_as_they_come(
+    tasks: Iterable[tuple[Task, Callable[[], bytes]]],
+    descriptors: Mapping[str, Descriptor],
+    decode: Callable[[bytes], Pixels],
+    batch: int,
+) -> Iterator[Described]:
+    """The same of photos that each come with what gives its bytes; the next is asked for when one is decoded."""
     waiting = iter(tasks)
-    while some := list(islice(waiting, batch)):
-        yield from _describe(some, descriptors, read, decode)
+    while some := _describe(islice(waiting, batch), descriptors, decode):
+        yield from some
 
 
 def _describe(
-    tasks: Sequence[Task],
+    tasks: Iterable[tuple[Task, Callable[[], bytes]]],
     descriptors: Mapping[str, Descriptor],
-    read: Callable[[str], bytes],
     decode: Callable[[bytes], Pixels],
 ) -> list[Described]:
-    results = [Described(task.photo_id) for task in tasks]
+    results: list[Described] = []
     prepared: dict[str, tuple[list[int], list[NDArray]]] = {name: ([], []) for name in descriptors}
-    for i, task in enumerate(tasks):
+    for i, (task, load) in enumerate(tasks):
+        results.append(Described(task.photo_id))
         if not task.descriptors:
             continue
         try:
-            pixels = decode(read(task.uri))
+            pixels = decode(load())
             inputs = {name: descriptors[name].prepare(pixels) for name in task.descriptors}
         except Rejected as error:
             results[i].fail(Status.REJECTED, error.reason, error.detail)

@@ -19,8 +19,9 @@ from im2gps_spark.stages.answers import answers_of, truth_of
 from im2gps_spark.stages.described import photos_of, status_is
 from im2gps_spark.stages.priors import read_prior
 from im2gps_spark.stages.run import Run, Tally
-from im2gps_spark.store import photos as store
 from im2gps_spark.store.lake import Lake
+from im2gps_spark.store.passing import Patience, TryAgain
+from im2gps_spark.store.photos import PhotoStore
 from im2gps_spark.store.tables import EVALUATIONS, NEIGHBOURS, OUTCOMES, PHOTOS
 
 _NEIGHBOURS_SHOWN = 8
@@ -156,9 +157,9 @@ def _picture(uri: str | None, side: int, config: Config) -> bytes | None:
     if uri is None:
         return None
     try:
-        data = store.read(uri, config.describe.max_bytes)
+        data = PhotoStore(config.describe.max_bytes, config.s3, Patience(10.0, 3)).read(uri)
         return thumbnail(decode(data, max_megapixels=config.describe.max_megapixels), side)
-    except (Rejected, store.TryAgain):
+    except (Rejected, TryAgain):
         return None
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import islice
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +19,10 @@ from im2gps_spark.photos.reasons import Status
 from im2gps_spark.stages.arrow import spark_schema
 from im2gps_spark.stages.described import descriptor, stage_outcomes, status_is
 from im2gps_spark.stages.run import Run, Tally
-from im2gps_spark.store import photos as store
+from im2gps_spark.store.ahead import read_ahead
+from im2gps_spark.store.passing import Patience
+from im2gps_spark.store.photos import PhotoStore
+from im2gps_spark.store.settings import SCHEME, S3Settings
 from im2gps_spark.store.tables import DESCRIPTORS, OUTCOMES, PHOTOS
 
 _PHOTOS_A_TASK = 256
@@ -87,7 +91,7 @@ def _pending(run: Run, wanted: dict[str, str], item: str) -> DataFrame:
 def _round(run: Run, photos: DataFrame, wanted: dict[str, str], item: str) -> None:
     count = photos.count()
     tasks = photos.repartition(max(1, -(-count // _PHOTOS_A_TASK)), "photo_id")
-    work = partial(_work, settings=run.config.describe)
+    work = partial(_work, settings=run.config.describe, s3=run.config.s3)
     results = run.stamp(tasks.mapInArrow(work, spark_schema(_RESULT))).persist(StorageLevel.DISK_ONLY)
     try:
         tally = Tally()
@@ -121,20 +125,33 @@ def _vectors(results: DataFrame, wanted: dict[str, str]) -> DataFrame:
     )
 
 
-def _work(batches: Iterator[pa.RecordBatch], settings: DescribeSection) -> Iterator[pa.RecordBatch]:
+def _work(batches: Iterator[pa.RecordBatch], settings: DescribeSection, s3: S3Settings) -> Iterator[pa.RecordBatch]:
     """In a Python worker: photos in, results out, ``settings.batch`` at a time."""
     from im2gps_spark.photos.decode import decode, limit_threads
 
     limit_threads()
     descriptors = {name: descriptor(name) for name in settings.descriptors}
-    read = partial(store.read, max_bytes=settings.max_bytes)
     picture = partial(decode, max_megapixels=settings.max_megapixels)
+    store = PhotoStore(settings.max_bytes, s3, Patience(settings.retry_deadline_s, settings.retries_a_task))
     for rows in batches:
-        table = pa.Table.from_batches([rows])
-        for some in table.to_batches(max_chunksize=settings.batch):
-            tasks = [batch.Task(r["photo_id"], r["uri"], tuple(r["lacks"])) for r in some.to_pylist()]
-            results = list(batch.describe(tasks, descriptors, read, picture, settings.batch))
-            yield _to_arrow(results, some.column("collection"))
+        tasks = [batch.Task(r["photo_id"], r["uri"], tuple(r["lacks"])) for r in rows.to_pylist()]
+        results = batch.describe_as_they_come(_with_bytes(tasks, store, settings), descriptors, picture, settings.batch)
+        for begin in range(0, len(tasks), settings.batch):
+            some = list(islice(results, settings.batch))
+            yield _to_arrow(some, rows.column("collection").slice(begin, len(some)))
+
+
+def _with_bytes(
+    tasks: list[batch.Task], store: PhotoStore, settings: DescribeSection
+) -> Iterator[tuple[batch.Task, Callable[[], bytes]]]:
+    """Each photo with what gives its bytes: files are read when they are asked for, objects of S3 ahead of that."""
+    if not any(task.uri.startswith(SCHEME) for task in tasks):
+        return ((task, partial(store.read, task.uri)) for task in tasks)
+
+    def read(task: batch.Task, make_room: Callable[[int], None]) -> bytes:
+        return store.read(task.uri, make_room) if task.descriptors else b""
+
+    return read_ahead(tasks, read, settings.fetch_threads, settings.fetch_mb * 2**20)
 
 
 def _to_arrow(results: list[batch.Described], collection: pa.Array) -> pa.RecordBatch:

@@ -18,6 +18,7 @@ from im2gps_spark.photos.reasons import Reason, Status
 from im2gps_spark.stages.arrow import spark_schema
 from im2gps_spark.stages.run import Run, Tally
 from im2gps_spark.store import lines
+from im2gps_spark.store.settings import SCHEME
 from im2gps_spark.store.tables import OUTCOMES, PHOTOS
 
 _PROBED = 20
@@ -56,6 +57,8 @@ def ingest(spark: SparkSession, config: Config) -> Tally:
 def _root(config: Config) -> str:
     if not config.photos.root:
         raise UsageError("photos.root is not set: name the folder that the photos' keys start from")
+    if config.photos.root.startswith(SCHEME):
+        return config.photos.root.rstrip("/")
     root = Path(config.photos.root.removeprefix("file://"))
     if not root.is_dir():
         raise UsageError(f"photos.root: there is no folder {config.photos.root}")
@@ -104,11 +107,19 @@ def _outcomes(rows: DataFrame) -> DataFrame:
     return rows.withColumn("stage", F.lit("ingest")).withColumn("item", item)
 
 
+def _exists(uri: str, config: Config) -> bool:
+    if not uri.startswith(SCHEME):
+        return Path(uri).exists()
+    from im2gps_spark.store import s3
+
+    return s3.exists(uri, config.s3)
+
+
 def _probe(rows: DataFrame, config: Config) -> None:
     """Looks whether any of a few photos exists, before a wrong key fills the tables with photos that don't."""
     accepted = rows.filter(F.col("status") == Status.OK.value)
     uris = [row["uri"] for row in accepted.select("uri").limit(_PROBED).collect()]
-    if len(uris) >= _PROBED // 4 and not any(Path(uri).exists() for uri in uris):
+    if len(uris) >= _PROBED // 4 and not any(_exists(uri, config) for uri in uris):
         raise UsageError(
             f"photos.key {config.photos.key!r} below photos.root fits none of the {len(uris)} photos tried, "
             f"such as {uris[0]}: mend photos.key or photos.root"

@@ -4,17 +4,51 @@ from __future__ import annotations
 
 import errno
 import stat
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from im2gps_spark.photos.reasons import Reason, Rejected
+from im2gps_spark.store.passing import Patience, TryAgain
+from im2gps_spark.store.settings import SCHEME, S3Settings
 
 # What a file system can say for good. Of anything else, the disk or the network behind it may be well again tomorrow.
 _MISSING = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP}
 _FORBIDDEN = {errno.EACCES, errno.EPERM}
 
 
-class TryAgain(Exception):  # noqa: N818 - an outcome, not a fault of the program
-    """Reading failed in a way that may pass: the photo is to be taken up by a later run."""
+def _no_bound(_: int) -> None:
+    """Memory is not counted."""
+
+
+@dataclass(frozen=True)
+class PhotoStore:
+    """Where photos are kept: a file system, or S3.
+
+    Attributes:
+        max_bytes: larger photos are refused.
+        s3: which store ``s3://`` means.
+        patience: with failures of S3 that may pass; a file system has its own.
+    """
+
+    max_bytes: int
+    s3: S3Settings
+    patience: Patience
+
+    def read(self, uri: str, make_room: Callable[[int], None] = _no_bound) -> bytes:
+        """The bytes of a photo.
+
+        Args:
+            make_room: called with the size of what lies in S3 before it is read.
+
+        Raises:
+            Rejected, TryAgain: as ``store.s3.read`` and ``read`` do.
+        """
+        if not uri.startswith(SCHEME):
+            return read(uri, self.max_bytes)
+        from im2gps_spark.store import s3  # boto3 takes a while to load, and few need it
+
+        return self.patience.until_it_works(lambda: s3.read(uri, self.max_bytes, self.s3, make_room))
 
 
 def read(uri: str, max_bytes: int) -> bytes:

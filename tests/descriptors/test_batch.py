@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from im2gps_spark.descriptors.batch import Described, Task, describe
 from im2gps_spark.photos.reasons import Reason, Rejected, Status
-from im2gps_spark.store.photos import TryAgain
+from im2gps_spark.store.passing import TryAgain
 
 BOTH = ("mean", "size")
 

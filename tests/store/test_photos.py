@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from im2gps_spark.photos.reasons import Reason, Rejected
-from im2gps_spark.store.photos import TryAgain, read
+from im2gps_spark.store.passing import TryAgain
+from im2gps_spark.store.photos import read
 
 FINAL = {
     errno.ENOENT: Reason.MISSING_FILE,

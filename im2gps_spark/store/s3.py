@@ -1,0 +1,117 @@
+"""Photos' bytes from S3. Every failure has a class: final, or one that may pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, NoReturn
+
+import boto3
+from botocore import UNSIGNED
+from botocore.client import Config as ClientConfig
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+
+from im2gps_spark.errors import UsageError
+from im2gps_spark.photos.reasons import Reason, Rejected
+from im2gps_spark.store.passing import TryAgain
+from im2gps_spark.store.settings import SCHEME, S3Settings
+
+# As many as threads may read at once (``describe.fetch_threads``).
+_CONNECTIONS = 128
+_MEND = "look at s3.endpoint and s3.anonymous, and at the credentials in the environment"
+
+_MISSING = {"NoSuchKey", "NoSuchBucket", "NotFound", "404"}
+_FORBIDDEN = {"AccessDenied", "AllAccessDisabled", "403"}
+# What the store may have against the one who asks, not against the photo: put right, the photo can be had.
+_OUR_FAULT = {"InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "RequestTimeTooSkewed"}
+
+
+@lru_cache(maxsize=8)
+def client(settings: S3Settings, access: str | None = None, secret: str | None = None) -> Any:
+    """A client, one a process: clients are safe to share between threads, and slow to make.
+
+    It does not try again by itself: who calls it knows how long is worth waiting (``store.passing``).
+
+    Args:
+        access, secret: credentials; those of the standard chain if not given.
+    """
+    config = ClientConfig(
+        signature_version=UNSIGNED if settings.anonymous else "s3v4",
+        connect_timeout=settings.connect_timeout_s,
+        read_timeout=settings.read_timeout_s,
+        max_pool_connections=_CONNECTIONS,
+        retries={"total_max_attempts": 1},
+        s3={"addressing_style": "path" if settings.endpoint else "auto"},
+    )
+    session = boto3.Session(aws_access_key_id=access, aws_secret_access_key=secret, region_name=settings.region)
+    return session.client("s3", endpoint_url=settings.endpoint or None, config=config)
+
+
+def bucket_and_key(uri: str) -> tuple[str, str]:
+    """The parts of s3://bucket/key.
+
+    Raises:
+        UsageError: it has no bucket or no key.
+    """
+    bucket, _, key = uri.removeprefix(SCHEME).partition("/")
+    if not uri.startswith(SCHEME) or not bucket or not key:
+        raise UsageError(f"{uri} is no object of S3: write s3://BUCKET/KEY")
+    return bucket, key
+
+
+def read(uri: str, max_bytes: int, settings: S3Settings, make_room: Callable[[int], None]) -> bytes:
+    """The bytes of one object, by one request.
+
+    Args:
+        make_room: called with their number before they are read.
+
+    Raises:
+        Rejected: there is nothing, or nothing that may be read, or more than ``max_bytes``.
+        TryAgain: the failure may pass: no connection, a time-out, too many requests, a fault of the store, a body
+            shorter than announced, credentials that are missing or that the store does not know.
+    """
+    bucket, key = bucket_and_key(uri)
+    try:
+        answer = client(settings).get_object(Bucket=bucket, Key=key)
+        size = int(answer["ContentLength"])
+        if size > max_bytes:
+            answer["Body"].close()
+            raise Rejected(Reason.TOO_LARGE, f"over {max_bytes} bytes")
+        make_room(size)
+        data: bytes = answer["Body"].read()
+    except ClientError as error:
+        _refuse(uri, error)
+    except (BotoCoreError, HTTPClientError, OSError) as error:
+        raise TryAgain(f"{uri}: {type(error).__name__}: {error}") from error
+    if len(data) != size:
+        raise TryAgain(f"{uri}: {len(data)} of {size} bytes came")
+    return data
+
+
+def exists(uri: str, settings: S3Settings) -> bool:
+    """Whether an object is there.
+
+    Raises:
+        UsageError: the store can't be asked.
+    """
+    bucket, key = bucket_and_key(uri)
+    try:
+        client(settings).head_object(Bucket=bucket, Key=key)
+    except ClientError as error:
+        status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+        if status == 404:
+            return False
+        raise UsageError(f"{uri}: the store answers {status}; {_MEND}") from error
+    except (BotoCoreError, HTTPClientError, OSError) as error:
+        raise UsageError(f"{uri}: the store can't be reached ({type(error).__name__}: {error}); {_MEND}") from error
+    return True
+
+
+def _refuse(uri: str, error: ClientError) -> NoReturn:
+    code = str(error.response.get("Error", {}).get("Code", ""))
+    status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+    if code in _MISSING or status == 404:
+        raise Rejected(Reason.MISSING_FILE, code) from error
+    if code in _FORBIDDEN or (status == 403 and code not in _OUR_FAULT):
+        raise Rejected(Reason.FORBIDDEN, code) from error
+    raise TryAgain(f"{uri}: {status} {code}") from error
