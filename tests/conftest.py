@@ -29,8 +29,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
+def spark(objects: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     """The one Spark of a test run, on two cores. What needs it marks itself with ``spark``.
+
+    Its workers have the environment that it began with: the store's credentials are in it by then.
 
     Stages ask ``im2gps_spark.session`` for a session by their configuration: with this one running they get it, or
     one beside it for another warehouse.

@@ -107,6 +107,9 @@ def _outcomes(rows: DataFrame) -> DataFrame:
     return rows.withColumn("stage", F.lit("ingest")).withColumn("item", item)
 
 
+_S3 = ", or let these credentials read there"
+
+
 def _exists(uri: str, config: Config) -> bool:
     if not uri.startswith(SCHEME):
         return Path(uri).exists()
@@ -122,5 +125,5 @@ def _probe(rows: DataFrame, config: Config) -> None:
     if len(uris) >= _PROBED // 4 and not any(_exists(uri, config) for uri in uris):
         raise UsageError(
             f"photos.key {config.photos.key!r} below photos.root fits none of the {len(uris)} photos tried, "
-            f"such as {uris[0]}: mend photos.key or photos.root"
+            f"such as {uris[0]}: mend photos.key or photos.root{_S3 if uris[0].startswith(SCHEME) else ''}"
         )

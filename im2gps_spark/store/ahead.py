@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from threading import Condition
@@ -37,7 +37,7 @@ def read_ahead(
     read: Callable[[T, Callable[[int], None]], bytes],
     threads: int,
     most_bytes: int,
-) -> Iterator[tuple[T, Callable[[], bytes]]]:
+) -> Generator[tuple[T, Callable[[], bytes]]]:
     """Each item with what gives its bytes, or raises what reading it raised; in the order of the items.
 
     Args:

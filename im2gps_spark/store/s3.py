@@ -18,7 +18,7 @@ from im2gps_spark.store.settings import SCHEME, S3Settings
 
 # As many as threads may read at once (``describe.fetch_threads``).
 _CONNECTIONS = 128
-_MEND = "look at s3.endpoint and s3.anonymous, and at the credentials in the environment"
+_MEND = "mend s3.endpoint, s3.anonymous or the credentials in the environment"
 
 _MISSING = {"NoSuchKey", "NoSuchBucket", "NotFound", "404"}
 _FORBIDDEN = {"AccessDenied", "AllAccessDisabled", "403"}
@@ -89,21 +89,18 @@ def read(uri: str, max_bytes: int, settings: S3Settings, make_room: Callable[[in
 
 
 def exists(uri: str, settings: S3Settings) -> bool:
-    """Whether an object is there.
+    """Whether an object is there and may be read, as far as one request tells: a store with too much to do may yet.
 
     Raises:
-        UsageError: the store can't be asked.
+        UsageError: there is no store.
     """
     bucket, key = bucket_and_key(uri)
     try:
         client(settings).head_object(Bucket=bucket, Key=key)
     except ClientError as error:
-        status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-        if status == 404:
-            return False
-        raise UsageError(f"{uri}: the store answers {status}; {_MEND}") from error
+        return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)) not in (403, 404)
     except (BotoCoreError, HTTPClientError, OSError) as error:
-        raise UsageError(f"{uri}: the store can't be reached ({type(error).__name__}: {error}); {_MEND}") from error
+        raise UsageError(f"{uri}: the store can't be asked ({type(error).__name__}: {error}); {_MEND}") from error
     return True
 
 

@@ -9,7 +9,8 @@ class Clock:
     """Time that passes only by sleeping."""
 
     def __init__(self) -> None:
-        self.now, self.waits = 0.0, []
+        self.now = 0.0
+        self.waits: list[float] = []
 
     def sleep(self, seconds: float) -> None:
         self.waits.append(seconds)

@@ -31,7 +31,7 @@ def read(uri: str, server: Server, max_bytes: int = 2**20, **keys: object) -> by
 
 @pytest.mark.parametrize("key", KEYS)
 def test_an_objects_bytes(bucket, key):
-    sizes = []
+    sizes: list[int] = []
     found = s3.read(f"s3://photos/{key}", 2**20, S3Settings(endpoint=bucket.endpoint), sizes.append)
     assert found == PHOTO
     assert sizes == [len(PHOTO)]
@@ -111,7 +111,7 @@ def test_a_store_that_is_not_there_may_come_back():
 
 @pytest.mark.parametrize("what", ["503", "429", "500", "cut", "reset"])
 def test_a_patient_store_gets_it_in_the_end(bucket, what):
-    waits = []
+    waits: list[float] = []
     with faulty(bucket.endpoint, lambda path, time: what if time < 3 else None) as endpoint:
         store = PhotoStore(2**20, S3Settings(endpoint=endpoint), Patience(60.0, 10, sleep=waits.append))
         assert store.read("s3://photos/a/1.jpg") == PHOTO
@@ -135,6 +135,8 @@ def test_whether_an_object_is_there(bucket):
     settings = S3Settings(endpoint=bucket.endpoint)
     assert s3.exists("s3://photos/a/1.jpg", settings)
     assert not s3.exists("s3://photos/none.jpg", settings)
+    with faulty(bucket.endpoint, lambda path, time: "503") as endpoint:
+        assert s3.exists("s3://photos/a/1.jpg", S3Settings(endpoint=endpoint))
     with pytest.raises(UsageError, match=r"s3\.endpoint"):
         s3.exists("s3://photos/a/1.jpg", S3Settings(endpoint="http://127.0.0.1:9"))
 
