@@ -47,7 +47,10 @@ class PhotosSection(Section):
     key: str = "{photo_id}.jpg"
     """A photo's path below the root; {photo_id}, {hash}, {owner_id}, {extension}, sliced as {hash:0:3}."""
     metadata: Strings = []
-    """Files in YFCC100M's format, or folders of them; compressed ones are known by their first bytes."""
+    """Files in YFCC100M's format, or folders of them, on disk or s3://BUCKET/KEY.
+
+    Compressed ones are known by their first bytes.
+    """
 
     @field_validator("key")
     @classmethod

@@ -18,7 +18,7 @@ from im2gps_spark.photos.reasons import Reason, Status
 from im2gps_spark.stages.arrow import spark_schema
 from im2gps_spark.stages.run import Run, Tally
 from im2gps_spark.store import lines
-from im2gps_spark.store.settings import SCHEME
+from im2gps_spark.store.settings import SCHEME, S3Settings
 from im2gps_spark.store.tables import OUTCOMES, PHOTOS
 
 _PROBED = 20
@@ -35,10 +35,10 @@ def ingest(spark: SparkSession, config: Config) -> Tally:
     """
     run = Run(spark, config, "ingest")
     root = _root(config)
-    splits = lines.splits(config.photos.metadata)
+    splits = lines.splits(config.photos.metadata, s3=config.s3)
     run.say(f"collection {config.photos.collection}: {len(splits)} splits of {', '.join(config.photos.metadata)}")
 
-    parsed = _parse(spark, splits, _rules(config, root)).persist(StorageLevel.DISK_ONLY)
+    parsed = _parse(spark, splits, _rules(config, root), config.s3).persist(StorageLevel.DISK_ONLY)
     try:
         rows_in = parsed.count()
         rows = _without_repeats(parsed).withColumn("collection", F.lit(config.photos.collection))
@@ -71,11 +71,11 @@ def _rules(config: Config, root: str) -> Rules:
     return Rules(root, PhotoKey(config.photos.key), needs_geotag, config.ingest.min_accuracy)
 
 
-def _parse(spark: SparkSession, splits: list[lines.Split], rules: Rules) -> DataFrame:
+def _parse(spark: SparkSession, splits: list[lines.Split], rules: Rules, s3: S3Settings) -> DataFrame:
     def work(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             for row in batch.to_pylist():
-                for part in lines.read(lines.Split(**row)):
+                for part in lines.read(lines.Split(**row), s3):
                     table = parse(part.lines, part.positions, row["path"], rules)
                     yield from table.to_batches(max_chunksize=10_000)
 

@@ -10,12 +10,14 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from io import BufferedReader
-from pathlib import Path
 from typing import IO, cast
 
 from im2gps_spark.errors import StageError, UsageError
+from im2gps_spark.store.opening import files_under, opened
+from im2gps_spark.store.settings import S3Settings
 
 SPLIT_BYTES = 64 * 2**20
+_AWS = S3Settings()
 _CHUNK = 4 * 2**20
 
 # Known by their first bytes: a .gz that was unpacked on its way here is as good as a packed file without a suffix.
@@ -43,13 +45,14 @@ class Lines:
     positions: list[int]
 
 
-def splits(paths: list[str], split_bytes: int = SPLIT_BYTES) -> list[Split]:
+def splits(paths: list[str], split_bytes: int = SPLIT_BYTES, s3: S3Settings = _AWS) -> list[Split]:
     """How files are read side by side.
 
     Args:
         paths: files, or folders whose files are taken in the order of their names; what is hidden, by a dot or an
             underscore, is left out.
         split_bytes: length of the ranges that plain files are cut into.
+        s3: which store ``s3://`` means.
 
     Raises:
         UsageError: nothing is named, or something named is not there, is empty, or can't be opened.
@@ -58,34 +61,25 @@ def splits(paths: list[str], split_bytes: int = SPLIT_BYTES) -> list[Split]:
         raise UsageError("photos.metadata is not set: name the files with the photos' metadata")
     found: list[Split] = []
     for name in paths:
-        path = Path(name.removeprefix("file://"))
-        if not path.exists():
+        files = files_under(name, s3)
+        if files is None:
             raise UsageError(f"photos.metadata: there is no file or folder {name}")
-        files = _files_in(path) if path.is_dir() else [path]
         if not files:
             raise UsageError(f"photos.metadata: there is no file in the folder {name}")
-        for file in files:
-            found += _splits_of(file, split_bytes)
+        for file, size in files.items():
+            found += _splits_of(file, size, s3, split_bytes)
     return found
 
 
-def _files_in(folder: Path) -> list[Path]:
-    def hidden(path: Path) -> bool:
-        return any(part.startswith((".", "_")) for part in path.relative_to(folder).parts)
-
-    return sorted(p for p in folder.rglob("*") if p.is_file() and not hidden(p))
-
-
-def _splits_of(file: Path, split_bytes: int) -> list[Split]:
+def _splits_of(file: str, size: int, s3: S3Settings, split_bytes: int) -> list[Split]:
     try:
-        with file.open("rb") as raw:
+        with opened(file, s3) as raw:
             packed = _decompressor(raw) is not None
     except OSError as error:
-        raise UsageError(f"photos.metadata: {file} can't be opened ({error.strerror})") from error
-    size = file.stat().st_size
+        raise UsageError(f"photos.metadata: {file} can't be opened ({error.strerror or error})") from error
     if packed or size <= split_bytes:
-        return [Split(str(file), 0, -1)]
-    return [Split(str(file), begin, min(begin + split_bytes, size)) for begin in range(0, size, split_bytes)]
+        return [Split(file, 0, -1)]
+    return [Split(file, begin, min(begin + split_bytes, size)) for begin in range(0, size, split_bytes)]
 
 
 def _decompressor(raw: BufferedReader) -> Callable[[IO[bytes]], IO[bytes]] | None:
@@ -93,14 +87,14 @@ def _decompressor(raw: BufferedReader) -> Callable[[IO[bytes]], IO[bytes]] | Non
     return next((opener for magic, opener in _DECOMPRESSORS.items() if head.startswith(magic)), None)
 
 
-def read(split: Split) -> Iterator[Lines]:
+def read(split: Split, s3: S3Settings = _AWS) -> Iterator[Lines]:
     """The lines of a split, a few megabytes at a time.
 
     Raises:
         StageError: the file can't be read to its end, or is no text.
     """
     try:
-        with open(split.path, "rb") as raw:
+        with opened(split.path, s3) as raw:
             opener = _decompressor(raw)
             stream = opener(raw) if opener else raw
             yield from _read(stream, split)

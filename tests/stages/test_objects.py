@@ -33,13 +33,14 @@ class Shelf:
     server: Server
 
     def ingested(self, folder: Path, root: str, endpoint: str = "") -> Workshop:
-        """A workshop whose photos lie below a root."""
+        """A workshop whose photos lie below a root, and their metadata with them."""
         folder.mkdir()
+        metadata = f"{root}/uploads.tsv" if root == ROOT else str(self.sample.folder / "photos" / "uploads.tsv")
         photos = {
             "collection": "uploads",
             "root": root,
             "key": "images/{photo_id}.jpg",
-            "metadata": [str(self.sample.folder / "photos" / "uploads.tsv")],
+            "metadata": [metadata],
         }
         describe = {"descriptors": ["gist"], "retry_deadline_s": 10.0, "max_failure_rate": 0.5}
         store = {"endpoint": endpoint or self.server.endpoint}
@@ -59,7 +60,7 @@ def shelf(spark: SparkSession, objects: Server, sample: Sample) -> Shelf:
         store.put_object(Bucket="photos", Key=key, Body=file.read_bytes())
 
     with ThreadPoolExecutor(16) as pool:
-        list(pool.map(put, (file for file in (root / "images").rglob("*") if file.is_file())))
+        list(pool.map(put, (file for file in root.rglob("*") if file.is_file())))
     return Shelf(sample, objects)
 
 
@@ -81,6 +82,11 @@ def test_the_tables_are_those_of_the_same_photos_in_a_folder(shelf, in_folder, t
     there = shelf.ingested(tmp_path / "bucket", ROOT)
     there.run("describe")
     assert found(there) == found(in_folder)
+    ours, theirs = (
+        [(row["photo_id"], row["status"], row["reason"]) for row in workshop.rows(PHOTOS)]
+        for workshop in (there, in_folder)
+    )
+    assert sorted(ours, key=repr) == sorted(theirs, key=repr)
     assert {row["uri"].startswith(f"{ROOT}/images/") for row in there.rows(PHOTOS, "status = 'ok'")} == {True}
     reasons = {reason for _, status, reason in found(there)[1] if status == Status.REJECTED}
     assert reasons >= {Reason.MISSING_FILE, Reason.TRUNCATED}

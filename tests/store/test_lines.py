@@ -14,8 +14,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from im2gps_spark.errors import StageError, UsageError
-from im2gps_spark.store import lines
+from im2gps_spark.sample.objects import Server
+from im2gps_spark.store import lines, s3
 from im2gps_spark.store.lines import Split, read, splits
+from im2gps_spark.store.settings import S3Settings
 
 PACKERS: dict[str, Callable[[bytes], bytes]] = {"gz": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress}
 TEXT = "".join(f"{i}\tphoto {i}\t\N{SNOWMAN}\n" for i in range(2000)).encode()
@@ -229,3 +231,41 @@ def test_a_zero_byte_within_a_text_is_a_matter_of_its_line(tmp_path, monkeypatch
     for split_bytes in (len(TEXT) - 1, len(data)):
         parts = splits([str(write(tmp_path / "a.tsv", data))], split_bytes)
         assert read_all(parts) == lines_of(data)
+
+
+# In S3
+
+
+@pytest.fixture(scope="module")
+def bucket(objects: Server) -> S3Settings:
+    settings = S3Settings(endpoint=objects.endpoint)
+    files = {"ü #1.tsv": TEXT, "b/2.tsv.gz": gzip.compress(TEXT), "_hidden/3.tsv": TEXT, "b/.4.tsv": TEXT, "empty": b""}
+    for name, data in files.items():
+        s3.client(settings).put_object(Bucket="photos", Key=f"metadata/{name}", Body=data)
+    return settings
+
+
+def test_objects_are_read_as_files_are(bucket):
+    for name in ("ü #1.tsv", "b/2.tsv.gz"):
+        parts = splits([f"s3://photos/metadata/{name}"], 1000, bucket)
+        assert len(parts) == (1 if name.endswith(".gz") else -(-len(TEXT) // 1000))
+        found = [line for part in parts for some in read(part, bucket) for line in some.lines]
+        assert found == TEXT.splitlines()
+
+
+def test_a_prefix_is_a_folder(bucket):
+    for name in ("s3://photos/metadata", "s3://photos/metadata/"):
+        names = [part.path for part in splits([name], s3=bucket)]
+        assert names == [f"s3://photos/metadata/{file}" for file in ("b/2.tsv.gz", "empty", "ü #1.tsv")]
+
+
+@pytest.mark.parametrize("name", ["s3://photos/metadata/none.tsv", "s3://no-such-bucket/1.tsv"])
+def test_objects_that_are_not_there_are_named(bucket, name):
+    with pytest.raises(UsageError, match=name):
+        splits([name], s3=bucket)
+
+
+def test_a_store_that_is_not_there_is_told_with_its_mend():
+    nowhere = S3Settings(endpoint="http://127.0.0.1:9", connect_timeout_s=1.0)
+    with pytest.raises(UsageError, match=r"s3\.endpoint"):
+        splits(["s3://photos/metadata"], s3=nowhere)
