@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from im2gps_spark.errors import UsageError
@@ -25,7 +25,7 @@ class Keys:
     """A pair of S3 credentials."""
 
     access: str
-    secret: str
+    secret: str = field(repr=False)
 
     @classmethod
     def new(cls) -> Keys:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
+from threading import Lock
 from typing import Any, NoReturn
 
 import boto3
@@ -18,6 +19,7 @@ from im2gps_spark.store.settings import SCHEME, S3Settings
 
 # As many as threads may read at once (``describe.fetch_threads``).
 _CONNECTIONS = 128
+_ONE_AT_A_TIME = Lock()
 _MEND = "mend s3.endpoint, s3.anonymous or the credentials in the environment"
 
 _MISSING = {"NoSuchKey", "NoSuchBucket", "NotFound", "404"}
@@ -72,7 +74,9 @@ def read(uri: str, max_bytes: int, settings: S3Settings, make_room: Callable[[in
     """
     bucket, key = bucket_and_key(uri)
     try:
-        answer = client(settings).get_object(Bucket=bucket, Key=key)
+        with _ONE_AT_A_TIME:  # threads that begin together would each make a client
+            store = client(settings)
+        answer = store.get_object(Bucket=bucket, Key=key)
         size = int(answer["ContentLength"])
         if size > max_bytes:
             answer["Body"].close()

@@ -45,8 +45,8 @@ def on_rows_twice(step):
 def on_batches(step):
     """A step of the workers whose batches lose a row each."""
 
-    def spoilt(batches, settings):
-        for batch in step(batches, settings):
+    def spoilt(batches, **settings):
+        for batch in step(batches, **settings):
             yield batch.slice(1)
 
     return spoilt
