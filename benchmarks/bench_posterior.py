@@ -20,7 +20,8 @@ import numpy as np
 
 from benchmarks.bench_recipe import row_bytes
 from benchmarks.harness import best_of, keep
-from im2gps_spark.grid import MAX_ORDER, MultiOrderMap, cell_centres, resolve
+from im2gps_spark.evaluation.scores import drawn
+from im2gps_spark.grid import MultiOrderMap, resolve
 from im2gps_spark.neighbours import Candidates
 from im2gps_spark.posterior.background import Background
 from im2gps_spark.posterior.density import Density
@@ -63,12 +64,11 @@ class World:
         return density_of(found, weights, settings, self.background)
 
 
-def total_variation(density: Density, relative: MultiOrderMap, rng: np.random.Generator) -> float:
+def total_variation(density: Density, relative: MultiOrderMap) -> float:
     """Between a density, scaled to mass 1, and what its map stands for."""
     law = resolve(relative, density.background.map)
-    cell = rng.choice(len(law.mass), _POINTS, p=law.mass / law.mass.sum())
-    inside = (rng.random(_POINTS) * 4.0 ** (MAX_ORDER - law.order[cell])).astype(np.int64)
-    ratio = density.at(cell_centres(MAX_ORDER, law.starts[cell] + inside)) / law.density[cell]
+    points = drawn(law, _POINTS)
+    ratio = density.at(points) / law.density[law.find(points)]
     return float(np.maximum(0.0, 1.0 - ratio / ratio.mean()).mean())
 
 
@@ -108,8 +108,7 @@ def main() -> None:
             for some in (densities[i : i + 10] for i in range(0, PHOTOS, 10))
         ]
         cells = [len(summary.map.cells) for summary in made]
-        rng = np.random.default_rng(7)
-        off = [total_variation(d, s.map, rng) for d, s in zip(densities[:20], made[:20], strict=True)]
+        off = [total_variation(d, s.map) for d, s in zip(densities[:20], made[:20], strict=True)]
         figures[f"{way}_photos_per_second"] = (PHOTOS / sum(runs), "photos/s")
         for name, (step, inputs) in parts_of_the_work(densities).items():
             figures[f"{way}_{name}"] = (1e3 * best_of(lambda s=step, i=inputs: _each(s, i), 2) / PHOTOS, "ms")  # type: ignore[misc]

@@ -24,6 +24,11 @@ CURVE_LENGTH = 12 * 4**MAX_ORDER
 Ints = NDArray[np.int64]
 
 
+def run_starts(keys: NDArray) -> Ints:
+    """Where the runs of equal values begin: positions in (n,) values."""
+    return np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]])) if len(keys) else np.zeros(0, np.int64)
+
+
 def cell_area_sr(order: ArrayLike) -> Floats:
     """Area of one cell, steradians."""
     return np.asarray(4.0 * np.pi / 12.0 / 4.0 ** np.asarray(order, np.float64))
@@ -213,7 +218,7 @@ def resolve(relative: MultiOrderMap, prior: MultiOrderMap) -> MultiOrderMap:
     """
     # Two sorted runs: a stable sort merges them, where union1d would hash.
     both = np.sort(np.concatenate([relative.starts, prior.starts]), kind="stable")
-    starts = both[np.concatenate([[True], both[1:] != both[:-1]])]
+    starts = both[run_starts(both)]
     coarse = np.searchsorted(relative.starts, starts, side="right") - 1
     fine = np.searchsorted(prior.starts, starts, side="right") - 1
     order = np.maximum(relative.order[coarse], prior.order[fine])

@@ -10,6 +10,7 @@ from functools import partial
 import numpy as np
 
 from im2gps_spark.evaluation.bootstrap import Bootstrap, Figure
+from im2gps_spark.grid import run_starts
 from im2gps_spark.sphere import Floats
 
 RADII_KM = (200.0, 750.0, 2500.0)
@@ -106,4 +107,4 @@ def _sorted_groups(values: Floats) -> tuple[np.ndarray, np.ndarray]:
     """The order of values (n,), and where in it each run of equal ones begins."""
     order = np.argsort(values, kind="stable")
     ordered = values[order]
-    return order, np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
+    return order, run_starts(ordered)

@@ -13,12 +13,12 @@ import numpy as np
 
 from im2gps_spark.grid import (
     MAX_ORDER,
-    Ints,
     MultiOrderMap,
     cell_area_sr,
     cell_centres,
     cell_side_radians,
     first_point,
+    run_starts,
 )
 from im2gps_spark.sphere import EARTH_RADIUS_KM, Floats
 
@@ -84,7 +84,7 @@ class Energy:
         parts: list[tuple[Floats, Floats]] = []
         finest = int(self._order.max())
         for order in range(finest + 1):
-            first = _groups(self._starts[left] >> (2 * (MAX_ORDER - order)))
+            first = run_starts(self._starts[left] >> (2 * (MAX_ORDER - order)))
             if not len(first):
                 break
             mass = np.add.reduceat(self._mass[left], first)
@@ -95,11 +95,6 @@ class Energy:
         middle = np.concatenate([part[1] for part in parts]) / mass[:, None]
         length = np.linalg.norm(middle, axis=1)
         return mass, middle / length[:, None], np.maximum(1.0 - length**2, 0.0) / 2.0
-
-
-def _groups(key: Ints) -> Ints:
-    """Where the runs of equal keys begin."""
-    return np.flatnonzero(np.concatenate([[True], key[1:] != key[:-1]])) if len(key) else key
 
 
 def _gap(points: Floats, there: Floats) -> Floats:

@@ -8,7 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from im2gps_spark.grid import Ints, MultiOrderMap, cell_centres, cell_side_radians, neighbours
+from im2gps_spark.grid import MAX_ORDER, Ints, MultiOrderMap, cell_centres, cell_side_radians, neighbours
+from im2gps_spark.posterior.curve import pyramid_start
 from im2gps_spark.sphere import EARTH_RADIUS_KM, Floats
 
 TOP_ORDER = 8
@@ -89,8 +90,7 @@ class Background:
 
         As the cells of ``TOP_ORDER`` show it; within those, 0.
         """
-        first = 4 * (4**TOP_ORDER - 1)
-        finest = self.pyramid[first:]
+        finest = self.pyramid[pyramid_start(TOP_ORDER) :]
         levels = []
         for order in range(TOP_ORDER + 1):
             inside = finest.reshape(12 * 4**order, -1)
@@ -101,7 +101,7 @@ class Background:
     @cached_property
     def first_of(self) -> Ints:
         """(12 * 4^TOP_ORDER,) position in the map of the cell that holds the first point of each top cell."""
-        starts = np.arange(12 * 4**TOP_ORDER) << (2 * (29 - TOP_ORDER))
+        starts = np.arange(12 * 4**TOP_ORDER) << (2 * (MAX_ORDER - TOP_ORDER))
         return np.asarray(np.searchsorted(self.map.starts, starts, side="right") - 1)
 
     @cached_property

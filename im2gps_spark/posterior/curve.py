@@ -26,6 +26,12 @@ def _even_bits(value):  # type: ignore[no-untyped-def]  # pragma: no cover - com
 
 
 @numba.njit(cache=ON_DISK, nogil=True)
+def pyramid_start(order):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+    """Where the cells of an order begin in an array of those of orders 0, 1, 2 and so on."""
+    return 4 * (4**order - 1)
+
+
+@numba.njit(cache=ON_DISK, nogil=True)
 def cell_centre(order, index):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
     """Unit vector (x, y, z) of the centre of one nested cell."""
     nside = 1 << order

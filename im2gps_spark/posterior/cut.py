@@ -9,7 +9,7 @@ import numpy as np
 
 from im2gps_spark.grid import MAX_ORDER, Ints
 from im2gps_spark.posterior.background import BLOCK, BLOCK_ORDERS, TOP_ORDER, Background
-from im2gps_spark.posterior.curve import cell_centre
+from im2gps_spark.posterior.curve import cell_centre, pyramid_start
 from im2gps_spark.posterior.kernels import ON_DISK
 from im2gps_spark.posterior.windows import Layer
 from im2gps_spark.sphere import Floats
@@ -82,7 +82,7 @@ def _joined(parts: list[Ints]) -> Ints:
 @numba.njit(cache=ON_DISK, nogil=True)
 def _prior_mass(order, index, pyramid, first_of, starts, density, cumulative):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
     if order <= TOP_ORDER:
-        return pyramid[4 * (4**order - 1) + index]
+        return pyramid[pyramid_start(order) + index]
     begin = index << (2 * (MAX_ORDER - order))
     end = (index + 1) << (2 * (MAX_ORDER - order))
     first = first_of[index >> (2 * (order - TOP_ORDER))]
@@ -219,7 +219,7 @@ def _cells(  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
             masses[made, 1] = within * (value + c_prior) + c_uniform * area[order] + unresolved
             made += 1
             if order <= TOP_ORDER:
-                unseen += c_uniform * area[order] * unevenness[4 * (4**order - 1) + index]
+                unseen += c_uniform * area[order] * unevenness[pyramid_start(order) + index]
             for s in range(layers):
                 below = orders[s] - order
                 if lows[s] == highs[s] or below <= 0:

@@ -13,6 +13,7 @@ import numpy as np
 
 from im2gps_spark.grid import CURVE_LENGTH, MAX_ORDER, Ints, MultiOrderMap, area_km2
 from im2gps_spark.posterior.background import Background
+from im2gps_spark.posterior.curve import pyramid_start
 from im2gps_spark.posterior.kernels import ON_DISK
 from im2gps_spark.sphere import Floats
 
@@ -97,7 +98,7 @@ class Law:
 
     def pooled_to(self, order: int) -> Floats:
         """(12 * 4^order,) masses of the cells of an order, ``POOL_ORDER`` at most."""
-        first = 4 * (4**order - 1)
+        first = pyramid_start(order)
         return self._pyramid[first : first + 12 * 4**order]
 
 
@@ -157,7 +158,7 @@ def _bins(order, mass, log_density, top):  # type: ignore[no-untyped-def]  # pra
 @numba.njit(cache=ON_DISK, nogil=True)
 def _pooled(start, order, mass):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
     """Masses of the cells of orders 0 to ``POOL_ORDER``, order after order."""
-    first = 4 * (4**POOL_ORDER - 1)
+    first = pyramid_start(POOL_ORDER)
     out = np.zeros(first + 12 * 4**POOL_ORDER)
     shift = 2 * (MAX_ORDER - POOL_ORDER)
     for i in range(len(start)):
@@ -170,7 +171,7 @@ def _pooled(start, order, mass):  # type: ignore[no-untyped-def]  # pragma: no c
             for c in range(begin, begin + within):
                 out[c] += each
     for level in range(POOL_ORDER - 1, -1, -1):
-        here, below = 4 * (4**level - 1), 4 * (4 ** (level + 1) - 1)
+        here, below = pyramid_start(level), pyramid_start(level + 1)
         for c in range(12 * 4**level):
             at = below + 4 * c
             out[here + c] = out[at] + out[at + 1] + out[at + 2] + out[at + 3]

@@ -9,7 +9,7 @@ from itertools import pairwise
 import numba
 import numpy as np
 
-from im2gps_spark.grid import MAX_ORDER, Ints, MultiOrderMap, first_point, to_nuniq
+from im2gps_spark.grid import MAX_ORDER, Ints, MultiOrderMap, first_point, run_starts, to_nuniq
 from im2gps_spark.posterior.background import grid_order
 from im2gps_spark.posterior.cut import WHOLE, Cells, cut, search
 from im2gps_spark.posterior.density import Density
@@ -56,7 +56,7 @@ def _pooled(density: Density) -> tuple[Ints, Floats, Floats]:
     """Distinct places along the curve, and the votes of each: a place named twice is one of twice the weight."""
     rank = np.argsort(density.curve, kind="stable")
     curve = density.curve[rank]
-    first = np.flatnonzero(np.diff(curve, prepend=-1))
+    first = run_starts(curve)
     votes = np.add.reduceat(density.votes[rank], first) if len(first) else density.votes
     return curve[first], density.places[rank[first]], votes
 
@@ -78,7 +78,7 @@ def _told_apart(curve: Ints, votes: Floats, widths_km: Floats, tolerance: float)
     budget = _LIGHT * tolerance / max(len(ladder) - 1, 1)
     for narrow, wider in pairwise(ladder):
         cell = curve >> (2 * (MAX_ORDER - grid_order(float(widths_km[wider]))))
-        first = np.flatnonzero(np.diff(cell, prepend=-1))
+        first = run_starts(cell)
         together = np.add.reduceat(left[:, narrow], first) if len(first) else np.zeros(0)
         rank = np.argsort(together, kind="stable")
         light = np.zeros(len(together), np.bool_)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numba
 import numpy as np
 
-from im2gps_spark.grid import MAX_ORDER, Ints
+from im2gps_spark.grid import MAX_ORDER, Ints, run_starts
 from im2gps_spark.posterior.background import BLOCK, BLOCK_ORDERS, Background, grid_order
 from im2gps_spark.posterior.kernels import ON_DISK
 from im2gps_spark.sphere import Floats, concentration
@@ -60,7 +60,7 @@ def pooled_votes(curve: Ints, places: Floats, votes: Floats, order: int) -> tupl
     cell = curve[heard] >> (2 * (MAX_ORDER - order))
     if not len(cell):
         return cell, np.zeros((0, 3)), np.zeros(0)
-    first = np.flatnonzero(np.concatenate([[True], cell[1:] != cell[:-1]]))
+    first = run_starts(cell)
     total = np.add.reduceat(votes[heard], first)
     mean = np.add.reduceat(places[heard] * votes[heard, None], first)
     return cell[first], mean / np.sqrt(np.einsum("ij,ij->i", mean, mean))[:, None], total

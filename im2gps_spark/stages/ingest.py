@@ -17,7 +17,7 @@ from im2gps_spark.photos.metadata import ROWS, Rules, parse
 from im2gps_spark.photos.reasons import Reason, Status
 from im2gps_spark.stages.arrow import spark_schema
 from im2gps_spark.stages.run import Run, Tally
-from im2gps_spark.store import lines
+from im2gps_spark.store import lines, photos
 from im2gps_spark.store.settings import SCHEME, S3Settings
 from im2gps_spark.store.tables import OUTCOMES, PHOTOS
 
@@ -110,19 +110,11 @@ def _outcomes(rows: DataFrame) -> DataFrame:
 _S3 = ", or let these credentials read there"
 
 
-def _exists(uri: str, config: Config) -> bool:
-    if not uri.startswith(SCHEME):
-        return Path(uri).exists()
-    from im2gps_spark.store import s3
-
-    return s3.exists(uri, config.s3)
-
-
 def _probe(rows: DataFrame, config: Config) -> None:
     """Looks whether any of a few photos exists, before a wrong key fills the tables with photos that don't."""
     accepted = rows.filter(F.col("status") == Status.OK.value)
     uris = [row["uri"] for row in accepted.select("uri").limit(_PROBED).collect()]
-    if len(uris) >= _PROBED // 4 and not any(_exists(uri, config) for uri in uris):
+    if len(uris) >= _PROBED // 4 and not any(photos.exists(uri, config.s3) for uri in uris):
         raise UsageError(
             f"photos.key {config.photos.key!r} below photos.root fits none of the {len(uris)} photos tried, "
             f"such as {uris[0]}: mend photos.key or photos.root{_S3 if uris[0].startswith(SCHEME) else ''}"

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from im2gps_spark.errors import UsageError
-from im2gps_spark.store.settings import SCHEME, S3Settings
+from im2gps_spark.store.settings import MEND, SCHEME, S3Settings
 
 _BUFFER = 2**20
 
@@ -47,8 +47,7 @@ def _objects_under(name: str, s3: S3Settings) -> dict[str, int] | None:
             return {SCHEME + name: here.size}
         inside = _bucket_store(s3).get_file_info(fs.FileSelector(name, recursive=True))
     except OSError as error:
-        mend = "mend s3.endpoint, s3.anonymous or the credentials in the environment"
-        raise UsageError(f"{SCHEME}{name}: the store can't be asked ({error}); {mend}") from error
+        raise UsageError(f"{SCHEME}{name}: the store can't be asked ({error}); {MEND}") from error
     files = (info for info in inside if info.type == fs.FileType.File and not _hidden(Path(info.path[len(name) + 1 :])))
     return {SCHEME + info.path: info.size for info in sorted(files, key=lambda info: info.path)}
 

@@ -51,6 +51,19 @@ class PhotoStore:
         return self.patience.until_it_works(lambda: s3.read(uri, self.max_bytes, self.s3, make_room))
 
 
+def exists(uri: str, settings: S3Settings) -> bool:
+    """Whether there is a photo, as far as one look tells.
+
+    Raises:
+        UsageError: there is no store.
+    """
+    if not uri.startswith(SCHEME):
+        return Path(uri).exists()
+    from im2gps_spark.store import s3
+
+    return s3.exists(uri, settings)
+
+
 def read(uri: str, max_bytes: int) -> bytes:
     """The bytes of a photo in the file system.
 

@@ -10,17 +10,16 @@ from typing import Any, NoReturn
 import boto3
 from botocore import UNSIGNED
 from botocore.client import Config as ClientConfig
-from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from im2gps_spark.errors import UsageError
 from im2gps_spark.photos.reasons import Reason, Rejected
 from im2gps_spark.store.passing import TryAgain
-from im2gps_spark.store.settings import SCHEME, S3Settings
+from im2gps_spark.store.settings import MEND, SCHEME, S3Settings
 
 # As many as threads may read at once (``describe.fetch_threads``).
 _CONNECTIONS = 128
 _ONE_AT_A_TIME = Lock()
-_MEND = "mend s3.endpoint, s3.anonymous or the credentials in the environment"
 
 _MISSING = {"NoSuchKey", "NoSuchBucket", "NotFound", "404"}
 _FORBIDDEN = {"AccessDenied", "AllAccessDisabled", "403"}
@@ -85,7 +84,7 @@ def read(uri: str, max_bytes: int, settings: S3Settings, make_room: Callable[[in
         data: bytes = answer["Body"].read()
     except ClientError as error:
         _refuse(uri, error)
-    except (BotoCoreError, HTTPClientError, OSError) as error:
+    except (BotoCoreError, OSError) as error:
         raise TryAgain(f"{uri}: {type(error).__name__}: {error}") from error
     if len(data) != size:
         raise TryAgain(f"{uri}: {len(data)} of {size} bytes came")
@@ -102,15 +101,19 @@ def exists(uri: str, settings: S3Settings) -> bool:
     try:
         client(settings).head_object(Bucket=bucket, Key=key)
     except ClientError as error:
-        return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)) not in (403, 404)
-    except (BotoCoreError, HTTPClientError, OSError) as error:
-        raise UsageError(f"{uri}: the store can't be asked ({type(error).__name__}: {error}); {_MEND}") from error
+        return _status(error) not in (403, 404)
+    except (BotoCoreError, OSError) as error:
+        raise UsageError(f"{uri}: the store can't be asked ({type(error).__name__}: {error}); {MEND}") from error
     return True
+
+
+def _status(error: ClientError) -> int:
+    return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
 
 
 def _refuse(uri: str, error: ClientError) -> NoReturn:
     code = str(error.response.get("Error", {}).get("Code", ""))
-    status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+    status = _status(error)
     if code in _MISSING or status == 404:
         raise Rejected(Reason.MISSING_FILE, code) from error
     if code in _FORBIDDEN or (status == 403 and code not in _OUR_FAULT):

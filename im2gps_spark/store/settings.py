@@ -6,6 +6,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 SCHEME = "s3://"
 
+MEND = "mend s3.endpoint, s3.anonymous or the credentials in the environment"
+"""What to do about a store that can't be asked."""
+
 
 class S3Settings(BaseModel):
     """Which store ``s3://`` means. Credentials come from the standard chain (environment, profile, role) alone."""

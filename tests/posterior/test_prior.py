@@ -2,10 +2,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from im2gps_spark.grid import MultiOrderMap
 from im2gps_spark.posterior.prior import SHARES, TOLERANCE, UNIFORM_SHARE, WIDTHS_KM, prior_map
 from im2gps_spark.sphere import distance_km
-from tests.posterior.laws import PLACES, SEEDS, anywhere, around, at, collection, mixture, total_variation
+from tests.posterior.laws import PLACES, SEEDS, anywhere, apart, around, at, collection, mixture, total_variation
 
 
 def test_without_places_the_prior_is_uniform():
@@ -51,11 +50,6 @@ def test_heavier_places_are_denser_and_only_the_weights_proportions_count():
     again = prior_map(places, np.array([3000.0, 1000.0]))
     assert np.array_equal(again.cells, prior.cells)
     assert again.mass == pytest.approx(prior.mass, rel=1e-9)
-
-
-def apart(a: MultiOrderMap, b: MultiOrderMap) -> float:
-    """Total variation, on the cells of the first: enough where both have about the same."""
-    return float(np.abs(a.mass - b.mass_within(a.order, a.index)).sum() / 2)
 
 
 def test_pooled_places_are_as_good_as_each_photos_own_and_their_order_does_not_matter():

@@ -9,8 +9,6 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
-FAULTS = ("503", "429", "500", "cut", "reset", "slow", None)
-
 
 @contextmanager
 def faulty(endpoint: str, fault: Callable[[str, int], str | None]) -> Iterator[str]:
@@ -18,7 +16,8 @@ def faulty(endpoint: str, fault: Callable[[str, int], str | None]) -> Iterator[s
 
     Args:
         endpoint: of the store.
-        fault: what to do (one of ``FAULTS``) to the answer for a path that is asked for the n-th time, from 0.
+        fault: what is to befall the answer for a path that is asked for the n-th time, from 0: a status, ``cut``,
+            ``reset``, or None.
     """
     store = urlsplit(endpoint).netloc
     asked: dict[str, int] = {}
