@@ -14,13 +14,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from im2gps_spark.descriptors.registry import NAMES as DESCRIPTORS
 from im2gps_spark.errors import UsageError
 from im2gps_spark.photos.key import PhotoKey
 from im2gps_spark.posterior.settings import PosteriorSettings
-from im2gps_spark.store.settings import S3Settings
+from im2gps_spark.store.settings import SCHEME, S3Settings
 
 
 def _one_or_many(value: object) -> object:
@@ -60,10 +60,20 @@ class PhotosSection(Section):
 
 
 class TablesSection(Section):
-    """The catalog of Iceberg tables."""
+    """The catalog of Iceberg tables: a folder, or a REST catalog with its tables in S3."""
 
     warehouse: str = "warehouse"
-    """Folder of the catalog."""
+    """Folder of the tables; with a catalog, the warehouse by the catalog's name for it, such as s3://BUCKET."""
+    catalog: str = ""
+    """URL of an Iceberg REST catalog; a folder needs none."""
+    signing: str = ""
+    """Service that requests to the catalog are signed for (SigV4), such as s3tables or glue; unsigned if empty."""
+
+    @model_validator(mode="after")
+    def _in_s3_by_a_catalog(self) -> TablesSection:
+        if self.warehouse.startswith(SCHEME) and not self.catalog:
+            raise ValueError("a warehouse in S3 needs tables.catalog, the URL of its Iceberg REST catalog")
+        return self
 
 
 class IngestSection(Section):
@@ -114,7 +124,11 @@ class IndexSection(Section):
     """What is indexed, and how. Zeros mean: chosen from the corpus' size, and printed."""
 
     root: str = "index"
-    """Folder of the index versions."""
+    """Folder of the index versions, or s3://BUCKET/PREFIX."""
+    cache: str = ""
+    """Folder on each worker's disk for copies of an index in S3; if empty, one below that of temporary files."""
+    cache_gb: int = Field(100, ge=1)
+    """Gibibytes of copies beyond which those that were not used for an hour go."""
     collection: Name = "corpus"
     """The collection whose geotagged photos make the corpus."""
     descriptor: str = "lite0"

@@ -8,27 +8,36 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from py4j.protocol import Py4JJavaError
 from pyspark import SparkConf
 from pyspark.errors import PySparkRuntimeError
 from pyspark.sql import SparkSession
 
-from im2gps_spark.config import Config
+from im2gps_spark.config import Config, TablesSection
 from im2gps_spark.errors import UsageError
 from im2gps_spark.store.tables import CATALOG
 
 ICEBERG = "org.apache.iceberg:iceberg-spark-runtime-4.1_2.13:1.12.0"
+ICEBERG_AWS = "org.apache.iceberg:iceberg-aws-bundle:1.12.0"
+"""What tables in S3 need besides."""
+
+_S3_FILES = "org.apache.iceberg.aws.s3.S3FileIO"
+_CATALOG = f"spark.sql.catalog.{CATALOG}"
 _EXTENSIONS = "org.apache.iceberg.spark.extensions.IcebergSparkSessionExtensions"
 
 
 def catalog_settings(config: Config) -> dict[str, str]:
     """The settings that name the catalog; they hold for a session that is running already, too."""
-    catalog = f"spark.sql.catalog.{CATALOG}"
-    return {
-        catalog: "org.apache.iceberg.spark.SparkCatalog",
-        f"{catalog}.type": "hadoop",
-        f"{catalog}.warehouse": str(Path(config.tables.warehouse).absolute()),
+    catalog = {
+        "warehouse": str(Path(config.tables.warehouse).absolute()),
+        "type": "hadoop",
         # One run that changes a table must not make another plan a read on half-old listings.
-        f"{catalog}.cache-enabled": "false",
+        "cache-enabled": "false",
+        **(_rest_catalog(config) if config.tables.catalog else {}),
+    }
+    return {
+        _CATALOG: "org.apache.iceberg.spark.SparkCatalog",
+        **{f"{_CATALOG}.{key}": value for key, value in catalog.items()},
         "spark.sql.session.timeZone": "UTC",
         # A batch of descriptors is 5 KB a row: by rows alone a worker's memory would follow the vectors' length.
         "spark.sql.execution.arrow.maxRecordsPerBatch": "2000",
@@ -36,13 +45,32 @@ def catalog_settings(config: Config) -> dict[str, str]:
     }
 
 
+def _rest_catalog(config: Config) -> dict[str, str]:
+    """Credentials, for the catalog and for the store, are those that the JVM's standard chain finds."""
+    signed = {
+        "rest.sigv4-enabled": "true",
+        "rest.signing-name": config.tables.signing,
+        "rest.signing-region": config.s3.region,
+    }
+    store = {"s3.endpoint": config.s3.endpoint, "s3.path-style-access": "true"}
+    return {
+        "type": "rest",
+        "uri": config.tables.catalog,
+        "warehouse": config.tables.warehouse,
+        "io-impl": _S3_FILES,
+        "client.region": config.s3.region,
+        **(store if config.s3.endpoint else {}),
+        **(signed if config.tables.signing else {}),
+    }
+
+
 def local_settings(config: Config) -> dict[str, str]:
     """What a local session has besides: spark-submit gives these by conf/spark-defaults.conf."""
     # A jar that is there is named by its path: asking the resolver again costs a second and a page of its talk.
-    jar = _downloaded(ICEBERG)
+    libraries = {name: _downloaded(name) for name in (ICEBERG, *([ICEBERG_AWS] if config.tables.catalog else []))}
     return {
-        "spark.jars": str(jar) if jar.exists() else "",
-        "spark.jars.packages": "" if jar.exists() else ICEBERG,
+        "spark.jars": ",".join(str(jar) for jar in libraries.values() if jar.exists()),
+        "spark.jars.packages": ",".join(name for name, jar in libraries.items() if not jar.exists()),
         "spark.sql.extensions": _EXTENSIONS,
         "spark.driver.memory": config.spark.driver_memory,
         "spark.driver.bindAddress": "127.0.0.1",
@@ -75,6 +103,7 @@ def session(config: Config, name: str) -> Iterator[SparkSession]:
         return
     made = _start(config, name)
     try:
+        _check_libraries(made, config)
         yield made
     finally:
         made.stop()
@@ -89,10 +118,12 @@ def _running() -> SparkSession | None:
 
 
 def _with_catalog(running: SparkSession, settings: dict[str, str]) -> SparkSession:
-    """The session itself, or one beside it if it has another warehouse: it keeps the catalog that it opened first."""
-    warehouse = f"spark.sql.catalog.{CATALOG}.warehouse"
-    if running.conf.get(warehouse, settings[warehouse]) != settings[warehouse]:
+    """The session itself, or one beside it if it has another catalog: it keeps the one that it opened first."""
+    there = {key: value for key, value in running.conf.getAll.items() if key.startswith(f"{_CATALOG}.")}
+    if there and there != {key: value for key, value in settings.items() if key.startswith(f"{_CATALOG}.")}:
         running = running.newSession()
+        for key in there:
+            running.conf.unset(key)
     for key, value in settings.items():
         running.conf.set(key, value)
     return running
@@ -119,20 +150,25 @@ def _start(config: Config, name: str) -> SparkSession:
                 "(the first start also downloads Iceberg and needs a network)"
             ) from error
         raise
-    extensions = made.conf.get("spark.sql.extensions", "") or ""
-    if _EXTENSIONS not in extensions:
-        made.stop()
-        raise UsageError(
-            f"the session lacks Iceberg: call spark-submit with --properties-file conf/spark-defaults.conf, "
-            f"or with --packages {ICEBERG} --conf spark.sql.extensions={_EXTENSIONS}"
-        )
     return made
+
+
+def _check_libraries(made: SparkSession, config: Config) -> None:
+    """Refuses a session of spark-submit that lacks what the tables need."""
+    submit = "call spark-submit with --properties-file conf/spark-defaults.conf, or with --packages"
+    if _EXTENSIONS not in (made.conf.get("spark.sql.extensions", "") or ""):
+        raise UsageError(f"the session lacks Iceberg: {submit} {ICEBERG} --conf spark.sql.extensions={_EXTENSIONS}")
+    if config.tables.catalog:
+        try:
+            made._jvm.org.apache.spark.util.Utils.classForName(_S3_FILES, True, False)  # type: ignore[union-attr]
+        except Py4JJavaError as error:
+            raise UsageError(f"the session lacks Iceberg's S3: {submit} {ICEBERG},{ICEBERG_AWS}") from error
 
 
 def prepare() -> None:
     """Starts a session once, so that its Java libraries are there before anyone waits for them."""
-    with session(Config(), "set-up"):
-        pass
+    with session(Config(tables=TablesSection(catalog="http://127.0.0.1")), "set-up"):
+        pass  # nothing is asked of the catalog
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from im2gps_spark.index.plan import Plan
 from im2gps_spark.index.training import Trained
 from im2gps_spark.posterior.calibration import Calibration
 from im2gps_spark.posterior.prior import Shape
-from im2gps_spark.store.files import sha256, write_whole
+from im2gps_spark.store.folder import DiskFolder, Folder
 
 _CALIBRATION = "calibration.json"
 _SHAPE = "prior.json"
@@ -41,12 +41,12 @@ def name_of(*parts: object) -> str:
 
 
 class Library:
-    """An index's folder."""
+    """An index's folder, on disk or in S3."""
 
-    def __init__(self, root: str | Path) -> None:
-        self.root = Path(str(root).removeprefix("file://")).absolute()
+    def __init__(self, root: Folder | Path) -> None:
+        self.root: Folder = DiskFolder(root.absolute()) if isinstance(root, Path) else root
 
-    def version_folder(self, version: str) -> Path:
+    def version_folder(self, version: str) -> Folder:
         """Where an index version lies."""
         return self.root / "versions" / version
 
@@ -56,10 +56,10 @@ class Library:
         # The bytes, too: another release of this program or of FAISS trains otherwise on the same sample.
         name = name_of(descriptor, version, sample, plan.as_dict(), hashlib.sha256(data).hexdigest())
         folder = self.root / "trained" / name
-        checksum = write_whole(folder / TRAINED, data)
+        checksum = folder.write(TRAINED, data)
         training = Training(name, descriptor, version, sample, plan.as_dict(), checksum)
-        write_whole(folder / "training.json", json.dumps(asdict(training), indent=1, sort_keys=True).encode())
-        write_whole(self.root / "TRAINED", name.encode())
+        folder.write("training.json", json.dumps(asdict(training), indent=1, sort_keys=True).encode())
+        self.root.write("TRAINED", name.encode())
         return training
 
     def training(self) -> tuple[Training, bytes]:
@@ -72,12 +72,12 @@ class Library:
         name = self._in_use("TRAINED", "train")
         folder = self.root / "trained" / name
         try:
-            training = Training(**json.loads((folder / "training.json").read_text("utf-8")))
-            data = (folder / TRAINED).read_bytes()
+            training = Training(**json.loads(folder.read("training.json")))
+            data = folder.read(TRAINED)
         except (OSError, ValueError, TypeError) as error:
             raise UsageError(f"index.root: the training {name} can't be read ({error}); run train") from error
         if hashlib.sha256(data).hexdigest() != training.sha256:
-            raise StageError(f"{folder / TRAINED} has changed since it was written; run train again")
+            raise StageError(f"{folder}/{TRAINED} has changed since it was written; run train again")
         return training, data
 
     def current(self) -> Manifest:
@@ -99,15 +99,15 @@ class Library:
             manifest = Manifest.read(folder)
         except UsageError:
             return False
-        return all((folder / n).is_file() and sha256(folder / n) == s for n, s in manifest.files.items())
+        return all(folder.checksum(n) == s for n, s in manifest.files.items())
 
     def use(self, version: str) -> None:
         """Takes a version into use, in one step."""
-        write_whole(self.root / "CURRENT", version.encode())
+        self.root.write("CURRENT", version.encode())
 
     def put_calibration(self, version: str, calibration: Calibration) -> None:
         """Keeps the calibration of an index version beside its files."""
-        write_whole(self.version_folder(version) / _CALIBRATION, calibration.to_json().encode())
+        self.version_folder(version).write(_CALIBRATION, calibration.to_json().encode())
 
     def calibration(self, version: str) -> Calibration | None:
         """The calibration of an index version; None before it was made.
@@ -115,17 +115,17 @@ class Library:
         Raises:
             StageError: the file can't be read.
         """
-        path = self.version_folder(version) / _CALIBRATION
-        if not path.exists():
-            return None
+        folder = self.version_folder(version)
         try:
-            return Calibration.from_json(path.read_text("utf-8"))
+            return Calibration.from_json(folder.read(_CALIBRATION).decode())
+        except FileNotFoundError:
+            return None
         except (OSError, ValueError, TypeError, KeyError) as error:
-            raise StageError(f"{path} can't be read ({error}); run calibrate again") from error
+            raise StageError(f"{folder}/{_CALIBRATION} can't be read ({error}); run calibrate again") from error
 
     def put_shape(self, version: str, shape: Shape) -> None:
         """Keeps what an index version's prior is made of beside its files."""
-        write_whole(self.version_folder(version) / _SHAPE, shape.to_json().encode())
+        self.version_folder(version).write(_SHAPE, shape.to_json().encode())
 
     def shape(self, version: str) -> Shape:
         """What an index version's prior is made of.
@@ -133,14 +133,14 @@ class Library:
         Raises:
             UsageError: there is none, or it can't be used.
         """
-        path = self.version_folder(version) / _SHAPE
+        folder = self.version_folder(version)
         try:
-            return Shape.from_json(path.read_text("utf-8"))
+            return Shape.from_json(folder.read(_SHAPE).decode())
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UsageError(f"{path}: {error}; run build") from error
+            raise UsageError(f"{folder}/{_SHAPE}: {error}; run build") from error
 
     def _in_use(self, pointer: str, stage: str) -> str:
         try:
-            return (self.root / pointer).read_text("utf-8").strip()
+            return self.root.read(pointer).decode().strip()
         except OSError as error:
             raise UsageError(f"index.root: nothing to use in {self.root}; run {stage} first") from error

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from im2gps_spark.errors import StageError, UsageError
-from im2gps_spark.store.files import sha256, write_whole
+from im2gps_spark.store.folder import Folder
 
 FORMAT = 2
 """Raised when a reader of today could not read what was written before: 2 brought the geotags' accuracy."""
@@ -56,24 +57,32 @@ class Manifest:
         """Global numbers of a shard's lists, ascending."""
         return np.flatnonzero(np.array(self.shard_of_list) == shard)
 
-    def write(self, folder: Path) -> None:
+    @cached_property
+    def digest(self) -> str:
+        """A hash of all of it: what an open version is known by."""
+        return hashlib.sha256(self._to_json()).hexdigest()
+
+    def _to_json(self) -> bytes:
+        return json.dumps(asdict(self), indent=1, sort_keys=True).encode()
+
+    def write(self, folder: Folder) -> None:
         """Writes the manifest, last of a version's files: a folder without one is no version."""
-        write_whole(folder / MANIFEST, json.dumps(asdict(self), indent=1, sort_keys=True).encode())
+        folder.write(MANIFEST, self._to_json())
 
     @classmethod
-    def read(cls, folder: Path) -> Manifest:
+    def read(cls, folder: Folder) -> Manifest:
         """The manifest in a version's folder.
 
         Raises:
             UsageError: there is none, or it is of a format that this program does not know.
         """
         try:
-            fields = json.loads((folder / MANIFEST).read_text("utf-8"))
+            fields = json.loads(folder.read(MANIFEST))
         except (OSError, ValueError) as error:
             raise UsageError(f"{folder} holds no index version ({error}); run build") from error
         if not isinstance(fields, dict) or fields.get("format") != FORMAT:
             raise UsageError(
-                f"{folder / MANIFEST} is not of format {FORMAT}: another version of im2gps-spark wrote this index; "
+                f"{folder}/{MANIFEST} is not of format {FORMAT}: another version of im2gps-spark wrote this index; "
                 "run build again, or that version"
             )
         try:
@@ -81,19 +90,23 @@ class Manifest:
         except TypeError as error:
             raise UsageError(f"{folder} holds no index version ({error}); run build") from error
 
-    def check_files(self, folder: Path) -> None:
-        """Refuses a version that has lost a file, or has one that was changed since: about a second a gigabyte.
+    def check_files(self, folder: Folder) -> None:
+        """Refuses a version that has lost a file, or has one that was changed since.
+
+        On disk that takes about a second a gigabyte; in S3 a request a file, and its bytes are looked at when they
+        are fetched.
 
         Raises:
             StageError: names the file.
         """
         for name, checksum in self.files.items():
-            if not (folder / name).is_file():
-                raise StageError(f"index {self.index_version}: {folder / name} is missing; run build again")
-            if sha256(folder / name) != checksum:
-                raise StageError(f"index {self.index_version}: {folder / name} has changed; remove it, run build again")
+            found = folder.checksum(name)
+            if found is None:
+                raise StageError(f"index {self.index_version}: {folder}/{name} is missing; run build again")
+            if found != checksum:
+                raise StageError(f"index {self.index_version}: {folder}/{name} has changed; remove it, run build again")
 
 
-def shard_name(shard: int) -> str:
-    """The stem of a shard's files; zeros lead, so that names sort like numbers."""
-    return f"shard-{shard:04d}"
+def shard_files(shard: int) -> tuple[str, str]:
+    """A shard's files: its codes and its photos; zeros lead, so that names sort like numbers."""
+    return f"shard-{shard:04d}.faiss", f"shard-{shard:04d}.arrow"

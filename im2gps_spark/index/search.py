@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from im2gps_spark.index.manifest import MOMENTS, TRAINED, Manifest, shard_name
+from im2gps_spark.errors import StageError
+from im2gps_spark.index.manifest import MOMENTS, TRAINED, Manifest, shard_files
 from im2gps_spark.index.shard import Shard
 from im2gps_spark.index.training import Trained
 from im2gps_spark.neighbours import Candidates
+from im2gps_spark.store.folder import Folder
 
 # Codes looked at for each neighbour wanted: of a list of 3 k by code, re-ranked by vector, recall loses under 1 %.
 _RERANK = 3
@@ -48,29 +50,39 @@ class Index:
     """An index version opened for search; shards are opened when they are first searched.
 
     Args:
-        folder: of the version.
+        folder: of the version. Files of S3 are copied to this machine's disk when they are first needed.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Folder) -> None:
         self.folder = folder
         self.manifest = Manifest.read(folder)
-        self.trained = Trained.from_bytes((folder / TRAINED).read_bytes())
-        with np.load(folder / MOMENTS, allow_pickle=False) as moments:
+        self.trained = Trained.from_bytes(self._file(TRAINED).read_bytes())
+        with np.load(self._file(MOMENTS), allow_pickle=False) as moments:
             self._mean, self._covariance = moments["mean"], moments["covariance"]
         self._shard_of_list = np.array(self.manifest.shard_of_list)
         self._shards: dict[int, Shard] = {}
 
     @staticmethod
-    @cache
-    def opened(folder: str) -> Index:
-        """The process' one reader of a version."""
-        return Index(Path(folder))
+    @lru_cache(maxsize=1)
+    def opened(folder: Folder, digest: str) -> Index:
+        """The process' one reader: of the version that was last asked for, while its manifest's digest is the same.
+
+        Raises:
+            StageError: the version has changed since the digest was taken.
+        """
+        index = Index(folder)
+        if index.manifest.digest != digest:
+            raise StageError(f"{folder} has changed while it was in use; run this again")
+        return index
+
+    def _file(self, name: str) -> Path:
+        return self.folder.local(name, self.manifest.files[name])
 
     def shard(self, number: int) -> Shard:
         """A shard, mapped."""
         if number not in self._shards:
-            lists = self.manifest.lists_of(number)
-            self._shards[number] = Shard(self.folder / shard_name(number), lists)
+            codes, rows = (self._file(name) for name in shard_files(number))
+            self._shards[number] = Shard(codes, rows, self.manifest.lists_of(number))
         return self._shards[number]
 
     def route(self, vectors: NDArray[np.float32], nprobe: int) -> list[Routed]:

@@ -118,16 +118,16 @@ class Shard:
     """A shard opened for search: its files are mapped, not read.
 
     Args:
-        stem: path without suffix.
+        codes, rows: its FAISS and its Arrow file.
         lists: (m,) global numbers of its lists, ascending.
     """
 
-    def __init__(self, stem: Path, lists: NDArray[np.int64]) -> None:
+    def __init__(self, codes: Path, rows: Path, lists: NDArray[np.int64]) -> None:
         flags = faiss.IO_FLAG_MMAP_IFC | faiss.IO_FLAG_SKIP_PRECOMPUTE_TABLE
-        self.index = faiss.read_index(str(stem.with_suffix(".faiss")), flags)
+        self.index = faiss.read_index(str(codes), flags)
         self.index.use_precomputed_table = _NO_TABLE
         self.lists = lists
-        self._table = pa.ipc.open_file(pa.memory_map(str(stem.with_suffix(".arrow")))).read_all()
+        self._table = pa.ipc.open_file(pa.memory_map(str(rows))).read_all()
 
     def column(self, name: str) -> NDArray:
         """A column of the Arrow file, without a copy."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -17,8 +16,8 @@ from im2gps_spark.config import Config
 from im2gps_spark.errors import UsageError
 from im2gps_spark.index import shard as shards
 from im2gps_spark.index.grouping import group
-from im2gps_spark.index.library import Library, Training, name_of
-from im2gps_spark.index.manifest import FORMAT, MOMENTS, TRAINED, Manifest, shard_name
+from im2gps_spark.index.library import Training, name_of
+from im2gps_spark.index.manifest import FORMAT, MOMENTS, TRAINED, Manifest, shard_files
 from im2gps_spark.index.training import Trained
 from im2gps_spark.photos.reasons import Status
 from im2gps_spark.posterior.accuracy import STREET, UNKNOWN
@@ -26,7 +25,7 @@ from im2gps_spark.stages.arrow import runs_of, spark_schema
 from im2gps_spark.stages.described import corpus_of, descriptor, stage_outcomes, status_is, with_vectors
 from im2gps_spark.stages.priors import prior_rule, write_prior
 from im2gps_spark.stages.run import Run, Tally
-from im2gps_spark.store.files import write_whole
+from im2gps_spark.store.folder import Folder
 from im2gps_spark.store.tables import OUTCOMES
 
 _ENCODED = pa.schema(
@@ -63,7 +62,7 @@ def build(spark: SparkSession, config: Config) -> Tally:
         UsageError: no training, or one for another descriptor; no described photo.
     """
     run = Run(spark, config, "build")
-    library = Library(config.index.root)
+    library = run.library
     training, data = library.training()
     version = descriptor(config.index.descriptor).version
     _same_descriptor(training, config.index.descriptor, version)
@@ -120,7 +119,7 @@ def _fingerprint(corpus: DataFrame) -> str:
     return f"{row['n']}:{row['s']}"
 
 
-def _write_index(run: Run, corpus: DataFrame, folder: Path, training: Training, data: bytes, name: str) -> None:
+def _write_index(run: Run, corpus: DataFrame, folder: Folder, training: Training, data: bytes, name: str) -> None:
     """The shards, side by side; then what belongs to all; the manifest last."""
     count = training.plan["shards"]
     broadcast = corpus.sparkSession.sparkContext.broadcast(data)
@@ -137,22 +136,23 @@ def _write_index(run: Run, corpus: DataFrame, folder: Path, training: Training, 
         F.broadcast(corpus.sparkSession.createDataFrame(numbers, "list bigint, shard bigint")), "list"
     )
     ordered = placed.repartition(count, "shard").sortWithinPartitions("shard", "photo_id")
-    write = partial(_write_shards, folder=str(folder), data=broadcast, shard_of_list=shard_of_list)
+    write = partial(_write_shards, folder=folder, data=broadcast, shard_of_list=shard_of_list)
     written = {row["shard"]: row.asDict() for row in ordered.mapInArrow(write, spark_schema(_WRITTEN)).collect()}
     encoded.unpersist()
 
-    files, rows = {}, []
+    files: dict[str, str] = {}
+    rows: list[int] = []
     total, products = np.zeros(trained.ivf.d), np.zeros((trained.ivf.d,) * 2)
     for shard in range(count):
         made = written.get(shard)
         if made is None:  # none of its lists has a photo
             made = _write_shard(folder, trained, np.flatnonzero(shard_of_list == shard), shard, _no_rows(trained))
-        files[f"{shard_name(shard)}.faiss"], files[f"{shard_name(shard)}.arrow"] = made["faiss"], made["arrow"]
+        files |= dict(zip(shard_files(shard), (made["faiss"], made["arrow"]), strict=True))
         rows.append(made["rows"])
         total += np.frombuffer(made["sum"])
         products += np.frombuffer(made["products"]).reshape(products.shape)
-    files[TRAINED] = write_whole(folder / TRAINED, data)
-    files[MOMENTS] = write_whole(folder / MOMENTS, _moments(total, products, sum(rows)))
+    files[TRAINED] = folder.write(TRAINED, data)
+    files[MOMENTS] = folder.write(MOMENTS, _moments(total, products, sum(rows)))
     Manifest(
         format=FORMAT,
         index_version=name,
@@ -187,13 +187,13 @@ def _encode(batches: Iterator[pa.RecordBatch], data: object) -> Iterator[pa.Reco
 
 
 def _write_shards(
-    batches: Iterator[pa.RecordBatch], folder: str, data: object, shard_of_list: np.ndarray
+    batches: Iterator[pa.RecordBatch], folder: Folder, data: object, shard_of_list: np.ndarray
 ) -> Iterator[pa.RecordBatch]:
     """In a Python worker: rows sorted by shard to files, one shard in memory at a time."""
     trained = Trained.from_bytes(data.value)  # type: ignore[attr-defined]
     for shard, table in runs_of(batches, "shard"):
         lists = np.flatnonzero(shard_of_list == shard)
-        made = _write_shard(Path(folder), trained, lists, shard, _rows(table))
+        made = _write_shard(folder, trained, lists, shard, _rows(table))
         yield pa.RecordBatch.from_pylist([made], schema=_WRITTEN)
 
 
@@ -225,14 +225,14 @@ def _no_rows(trained: Trained) -> shards.Rows:
     return shards.Rows(whole, whole, codes, half, np.zeros(0), np.zeros(0), whole, counts, levels)
 
 
-def _write_shard(folder: Path, trained: Trained, lists: np.ndarray, shard: int, rows: shards.Rows) -> dict:
-    stem = folder / shard_name(shard)
+def _write_shard(folder: Folder, trained: Trained, lists: np.ndarray, shard: int, rows: shards.Rows) -> dict:
+    codes, photos = shard_files(shard)
     vectors = rows.vectors.astype(np.float64)
     return {
         "shard": shard,
         "rows": len(rows.photo_id),
-        "faiss": write_whole(stem.with_suffix(".faiss"), shards.faiss_bytes(trained, lists, rows)),
-        "arrow": write_whole(stem.with_suffix(".arrow"), shards.arrow_bytes(rows)),
+        "faiss": folder.write(codes, shards.faiss_bytes(trained, lists, rows)),
+        "arrow": folder.write(photos, shards.arrow_bytes(rows)),
         "sum": vectors.sum(axis=0).tobytes(),
         "products": (vectors.T @ vectors).tobytes(),
     }

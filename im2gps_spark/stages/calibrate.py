@@ -13,7 +13,6 @@ from pyspark.sql import functions as F
 
 from im2gps_spark.config import Config, GeolocateSection
 from im2gps_spark.grid import cell_centres
-from im2gps_spark.index.library import Library
 from im2gps_spark.neighbours import merge
 from im2gps_spark.photos.reasons import Status
 from im2gps_spark.posterior.calibration import calibrate as find_shares
@@ -45,7 +44,7 @@ def calibrate(spark: SparkSession, config: Config) -> Tally:
         UsageError: no index, or one made with another descriptor.
     """
     run = Run(spark, config, "calibrate")
-    library = Library(config.index.root)
+    library = run.library
     manifest = library.current()
     same_descriptor(manifest, config)
     settings = config.geolocate.model_copy(update={"exclude_same_owner": True})
@@ -58,7 +57,7 @@ def calibrate(spark: SparkSession, config: Config) -> Tally:
         run.tally.add(sample.count(), sample)
         run.check()
         run.say(f"{run.tally.rows_in} photos of index {manifest.index_version}, each without its owner")
-        folder = str(library.version_folder(manifest.index_version))
+        folder = library.version_folder(manifest.index_version)
         found = find_neighbours(sample, run.tally.rows_in, manifest, folder, settings)
         truth = sample.select("photo_id", "latitude", "longitude")
         places = {r["photo_id"]: (r["latitude"], r["longitude"]) for r in truth.collect()}

@@ -23,7 +23,6 @@ from im2gps_spark.evaluation.scores import LAW
 from im2gps_spark.evaluation.strata import ALL, strata
 from im2gps_spark.evaluation.summary import DISCS_KM, Row, compare, with_gains
 from im2gps_spark.grid import MultiOrderMap
-from im2gps_spark.index.library import Library
 from im2gps_spark.photos.reasons import Status
 from im2gps_spark.posterior.gazetteer import Gazetteer
 from im2gps_spark.posterior.prior import Places
@@ -129,7 +128,7 @@ def _scores(run: Run, ready: DataFrame, versions: list[str]) -> dict[str, dict[s
         "draws": max(1, min(_DRAWS, _ALL_DRAWS // count)),
         "corpus": corpus,
         "owners": owners,
-        "shapes": {version: Library(run.config.index.root).shape(version) for version in versions} if owners else {},
+        "shapes": {version: run.library.shape(version) for version in versions} if owners else {},
     }
     points = [f"{point}_{axis}" for point in _POINTS for axis in ("latitude", "longitude")]
     there = [name for name in points if name in ready.columns]

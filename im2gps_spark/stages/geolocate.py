@@ -29,6 +29,7 @@ from im2gps_spark.stages.described import descriptor, photos_of, stage_outcomes,
 from im2gps_spark.stages.priors import SharedPrior, shared_prior
 from im2gps_spark.stages.run import Run, Tally
 from im2gps_spark.stages.search import by_photo, find_neighbours
+from im2gps_spark.store.folder import Folder
 from im2gps_spark.store.lake import Lake
 from im2gps_spark.store.tables import NEIGHBOURS, OUTCOMES, POSTERIORS
 
@@ -45,7 +46,7 @@ def geolocate(spark: SparkSession, config: Config) -> Tally:
         UsageError: no index, one made with another descriptor, no photo, or none that is described.
     """
     run = Run(spark, config, "geolocate")
-    library = Library(config.index.root)
+    library = run.library
     manifest = library.current()
     same_descriptor(manifest, config)
     night = config.geolocate.night or run.started_at.date()
@@ -64,7 +65,7 @@ def geolocate(spark: SparkSession, config: Config) -> Tally:
     count = run.tally.count(Status.OK)
     run.say(f"{count} photos of {config.geolocate.collection} by index {manifest.index_version}, night {night}")
     if count:
-        folder = str(library.version_folder(manifest.index_version))
+        folder = library.version_folder(manifest.index_version)
         answers = _answers(run, ready, manifest, folder, by).persist(StorageLevel.DISK_ONLY)
         _write(run, answers, count, manifest, night, settings)
         answers.unpersist()
@@ -104,7 +105,7 @@ def _answered(lake: Lake, config: Config, manifest: Manifest, night: dt.date, se
     return lake.read(POSTERIORS).filter(same).select("photo_id")
 
 
-def _answers(run: Run, ready: DataFrame, index: Manifest, folder: str, by: Graded) -> DataFrame:
+def _answers(run: Run, ready: DataFrame, index: Manifest, folder: Folder, by: Graded) -> DataFrame:
     """A row a photo with its posterior and its neighbours."""
     prior = shared_prior(run.lake, index.index_version)
     settings = run.config.geolocate

@@ -8,6 +8,7 @@ import time
 import uuid
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from pyspark import StorageLevel
 from pyspark.sql import DataFrame, SparkSession
@@ -16,7 +17,10 @@ from pyspark.sql import functions as F
 from im2gps_spark import __version__
 from im2gps_spark.config import Config
 from im2gps_spark.errors import StageError
+from im2gps_spark.index.library import Library
 from im2gps_spark.photos.reasons import Status
+from im2gps_spark.store.cache import Cache
+from im2gps_spark.store.folder import folder_at
 from im2gps_spark.store.lake import Lake
 from im2gps_spark.store.tables import RUNS
 
@@ -73,6 +77,12 @@ class Run:
         self.id = f"{self.started_at:%Y%m%dT%H%M%S}-{stage}-{uuid.uuid4().hex[:8]}"
         self.tally = Tally()
         self._clock = time.monotonic()
+
+    @cached_property
+    def library(self) -> Library:
+        """The index."""
+        index = self.config.index
+        return Library(folder_at(index.root, self.config.s3, Cache(index.cache, index.cache_gb * 2**30)))
 
     @property
     def seconds(self) -> float:

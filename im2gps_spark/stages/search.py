@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import numpy as np
@@ -15,6 +15,7 @@ from im2gps_spark.index.manifest import Manifest
 from im2gps_spark.index.search import Index, Routed, choose_nprobe
 from im2gps_spark.neighbours import Candidates
 from im2gps_spark.stages.arrow import spark_schema
+from im2gps_spark.store.folder import Folder
 
 _QUERIES_A_TASK = 256
 _ANSWERS_A_TASK = 512
@@ -44,7 +45,7 @@ _FOUND = pa.schema(
 
 
 def find_neighbours(
-    photos: DataFrame, count: int, index: Manifest, folder: str, settings: GeolocateSection
+    photos: DataFrame, count: int, index: Manifest, folder: Folder, settings: GeolocateSection
 ) -> DataFrame:
     """The shards' answers for each photo, those of one photo together: to be read by ``by_photo``.
 
@@ -53,14 +54,15 @@ def find_neighbours(
         count: how many they are.
         index: the version to search, in ``folder``.
     """
+    opened = partial(Index.opened, folder, index.digest)
     nprobe = settings.nprobe or choose_nprobe(index.plan["lists"], sum(index.rows), settings.k)
     queries = photos.select("photo_id", "vector", F.xxhash64("owner_id").alias("owner"))
     queries = queries.repartition(max(1, -(-count // _QUERIES_A_TASK)), "photo_id")
-    routed = queries.mapInArrow(partial(_route, folder=folder, nprobe=nprobe), spark_schema(_ROUTED))
+    routed = queries.mapInArrow(partial(_route, opened=opened, nprobe=nprobe), spark_schema(_ROUTED))
 
     # A shard's queries lie together: it is opened by one task and leaves memory with it.
     by_shard = routed.repartition(index.shards, "shard").sortWithinPartitions("shard", "photo_id")
-    found = by_shard.mapInArrow(partial(_search, folder=folder, settings=settings), spark_schema(_FOUND))
+    found = by_shard.mapInArrow(partial(_search, opened=opened, settings=settings), spark_schema(_FOUND))
     whole = found.repartition(max(2, -(-count // _ANSWERS_A_TASK)), "photo_id")
     return whole.sortWithinPartitions("photo_id", "shard")
 
@@ -89,9 +91,9 @@ def _numbers(part: Candidates) -> bytes:
     return np.stack([part.distance, part.latitude, part.longitude, part.owner_photos, part.accuracy]).tobytes()
 
 
-def _route(batches: Iterator[pa.RecordBatch], folder: str, nprobe: int) -> Iterator[pa.RecordBatch]:
+def _route(batches: Iterator[pa.RecordBatch], opened: Callable[[], Index], nprobe: int) -> Iterator[pa.RecordBatch]:
     """In a Python worker: each query, once for every shard that holds one of its lists."""
-    index = Index.opened(folder)
+    index = opened()
     for batch in batches:
         flat = batch.column("vector").flatten().to_numpy(zero_copy_only=False)
         routed = index.route(flat.reshape(batch.num_rows, -1).astype(np.float32), nprobe)
@@ -114,9 +116,11 @@ def _route(batches: Iterator[pa.RecordBatch], folder: str, nprobe: int) -> Itera
         yield pa.RecordBatch.from_pylist(rows, schema=_ROUTED)
 
 
-def _search(batches: Iterator[pa.RecordBatch], folder: str, settings: GeolocateSection) -> Iterator[pa.RecordBatch]:
+def _search(
+    batches: Iterator[pa.RecordBatch], opened: Callable[[], Index], settings: GeolocateSection
+) -> Iterator[pa.RecordBatch]:
     """In a Python worker: the k nearest eligible photos of each query in its shard."""
-    index = Index.opened(folder)
+    index = opened()
     for batch in batches:
         rows = batch.to_pylist()
         for shard in sorted({row["shard"] for row in rows}):

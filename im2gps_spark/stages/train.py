@@ -9,7 +9,6 @@ from pyspark.sql import functions as F
 
 from im2gps_spark.config import Config
 from im2gps_spark.index import training
-from im2gps_spark.index.library import Library
 from im2gps_spark.index.plan import plan
 from im2gps_spark.photos.reasons import Status
 from im2gps_spark.stages.described import corpus_of, descriptor, stage_outcomes, status_is, with_vectors
@@ -40,8 +39,8 @@ def train(spark: SparkSession, config: Config) -> Tally:
             run.say(line)
         trained = training.train(vectors, parameters)
         sample = training.sample_hash(ids, vectors)
-        made = Library(config.index.root).put_training(trained, name, version, sample, parameters)
-        run.say(f"training {made.name} in {config.index.root}")
+        made = run.library.put_training(trained, name, version, sample, parameters)
+        run.say(f"training {made.name} in {run.library.root}")
         run.lake.merge(OUTCOMES, run.stamp(stage_outcomes(rows, run.stage, made.name)))
     finally:
         rows.unpersist()

@@ -1,8 +1,9 @@
-"""Photos' bytes from S3. Every failure has a class: final, or one that may pass."""
+"""Objects of S3. Every failure has a class: final, or one that may pass."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from enum import Enum, auto
 from functools import lru_cache
 from threading import Lock
 from typing import Any, NoReturn
@@ -48,6 +49,12 @@ def client(settings: S3Settings, access: str | None = None, secret: str | None =
     return session.client("s3", endpoint_url=settings.endpoint or None, config=config)
 
 
+def shared_client(settings: S3Settings) -> Any:
+    """The process' client; threads that begin together would each make one."""
+    with _ONE_AT_A_TIME:
+        return client(settings)
+
+
 def bucket_and_key(uri: str) -> tuple[str, str]:
     """The parts of s3://bucket/key.
 
@@ -58,6 +65,31 @@ def bucket_and_key(uri: str) -> tuple[str, str]:
     if not uri.startswith(SCHEME) or not bucket or not key:
         raise UsageError(f"{uri} is no object of S3: write s3://BUCKET/KEY")
     return bucket, key
+
+
+class Fault(Enum):
+    """What a store's refusal means."""
+
+    MISSING = auto()
+    FORBIDDEN = auto()
+    MAY_PASS = auto()
+    """No connection, a time-out, too many requests, a fault of the store, credentials that it does not know."""
+
+
+FAILURES = (ClientError, BotoCoreError, OSError)
+"""What a client raises."""
+
+
+def fault_of(error: Exception) -> Fault:
+    """The class of one of ``FAILURES``."""
+    if not isinstance(error, ClientError):
+        return Fault.MAY_PASS
+    code, status = _code(error), _status(error)
+    if code in _MISSING or status == 404:
+        return Fault.MISSING
+    if code in _FORBIDDEN or (status == 403 and code not in _OUR_FAULT):
+        return Fault.FORBIDDEN
+    return Fault.MAY_PASS
 
 
 def read(uri: str, max_bytes: int, settings: S3Settings, make_room: Callable[[int], None]) -> bytes:
@@ -73,19 +105,15 @@ def read(uri: str, max_bytes: int, settings: S3Settings, make_room: Callable[[in
     """
     bucket, key = bucket_and_key(uri)
     try:
-        with _ONE_AT_A_TIME:  # threads that begin together would each make a client
-            store = client(settings)
-        answer = store.get_object(Bucket=bucket, Key=key)
+        answer = shared_client(settings).get_object(Bucket=bucket, Key=key)
         size = int(answer["ContentLength"])
         if size > max_bytes:
             answer["Body"].close()
             raise Rejected(Reason.TOO_LARGE, f"over {max_bytes} bytes")
         make_room(size)
         data: bytes = answer["Body"].read()
-    except ClientError as error:
+    except FAILURES as error:
         _refuse(uri, error)
-    except (BotoCoreError, OSError) as error:
-        raise TryAgain(f"{uri}: {type(error).__name__}: {error}") from error
     if len(data) != size:
         raise TryAgain(f"{uri}: {len(data)} of {size} bytes came")
     return data
@@ -99,7 +127,7 @@ def exists(uri: str, settings: S3Settings) -> bool:
     """
     bucket, key = bucket_and_key(uri)
     try:
-        client(settings).head_object(Bucket=bucket, Key=key)
+        shared_client(settings).head_object(Bucket=bucket, Key=key)
     except ClientError as error:
         return _status(error) not in (403, 404)
     except (BotoCoreError, OSError) as error:
@@ -111,11 +139,20 @@ def _status(error: ClientError) -> int:
     return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
 
 
-def _refuse(uri: str, error: ClientError) -> NoReturn:
-    code = str(error.response.get("Error", {}).get("Code", ""))
-    status = _status(error)
-    if code in _MISSING or status == 404:
-        raise Rejected(Reason.MISSING_FILE, code) from error
-    if code in _FORBIDDEN or (status == 403 and code not in _OUR_FAULT):
-        raise Rejected(Reason.FORBIDDEN, code) from error
-    raise TryAgain(f"{uri}: {status} {code}") from error
+def _code(error: ClientError) -> str:
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def described(error: Exception) -> str:
+    """A failure in a few words."""
+    return f"{_status(error)} {_code(error)}" if isinstance(error, ClientError) else f"{type(error).__name__}: {error}"
+
+
+def _refuse(uri: str, error: Exception) -> NoReturn:
+    match fault_of(error):
+        case Fault.MISSING:
+            raise Rejected(Reason.MISSING_FILE, described(error)) from error
+        case Fault.FORBIDDEN:
+            raise Rejected(Reason.FORBIDDEN, described(error)) from error
+        case _:
+            raise TryAgain(f"{uri}: {described(error)}") from error

@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from im2gps_spark.index.grouping import group
-from im2gps_spark.index.manifest import FORMAT, MOMENTS, TRAINED, Manifest, shard_name
+from im2gps_spark.index.manifest import FORMAT, MOMENTS, TRAINED, Manifest, shard_files
 from im2gps_spark.index.plan import Plan, plan
 from im2gps_spark.index.shard import Rows, arrow_bytes, faiss_bytes
 from im2gps_spark.index.training import Trained, train
 from im2gps_spark.store.files import write_whole
+from im2gps_spark.store.folder import DiskFolder
 
 
 @dataclass(frozen=True)
@@ -83,13 +84,9 @@ def write_version(
     files, count = {}, []
     for shard in range(made.shards):
         part = chosen(rows, shard_of_list[rows.lists] == shard).sorted()
-        stem = folder / shard_name(shard)
-        data = {
-            ".faiss": faiss_bytes(trained, np.flatnonzero(shard_of_list == shard), part),
-            ".arrow": arrow_bytes(part),
-        }
-        for suffix, content in data.items():
-            files[stem.name + suffix] = write_whole(stem.with_suffix(suffix), content)
+        contents = (faiss_bytes(trained, np.flatnonzero(shard_of_list == shard), part), arrow_bytes(part))
+        for name, content in zip(shard_files(shard), contents, strict=True):
+            files[name] = write_whole(folder / name, content)
         count.append(len(part.photo_id))
     vectors = rows.vectors.astype(np.float64)
     mean = vectors.mean(axis=0)
@@ -109,5 +106,5 @@ def write_version(
         rows=count,
         files=files,
     )
-    manifest.write(folder)
+    manifest.write(DiskFolder(folder))
     return manifest

@@ -12,10 +12,13 @@ import pytest
 
 from im2gps_spark.errors import StageError, UsageError
 from im2gps_spark.index.library import Library, Training, name_of
-from im2gps_spark.index.manifest import FORMAT, MANIFEST, TRAINED, Manifest, shard_name
+from im2gps_spark.index.manifest import FORMAT, MANIFEST, TRAINED, Manifest, shard_files
 from im2gps_spark.index.plan import Plan
 from im2gps_spark.index.training import Trained
+from im2gps_spark.store.cache import Cache
 from im2gps_spark.store.files import write_whole
+from im2gps_spark.store.folder import DiskFolder, folder_at
+from im2gps_spark.store.settings import S3Settings
 from tests.index import Corpus, draw, trained_on, write_version
 
 CORPUS = draw(120, seed=1)
@@ -34,9 +37,17 @@ def library(tmp_path: Path) -> Library:
 @pytest.fixture
 def version(library: Library, made: tuple[Trained, Plan]) -> Manifest:
     """A version that is there, and in use."""
-    manifest = write_version(library.version_folder("v1"), made, CORPUS)
+    manifest = write_version(folder_of(library, "v1"), made, CORPUS)
     library.use("v1")
     return manifest
+
+
+def root_of(library: Library) -> Path:
+    return Path(str(library.root))
+
+
+def folder_of(library: Library, version: str) -> Path:
+    return Path(str(library.version_folder(version)))
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -71,13 +82,14 @@ def test_a_training_that_is_kept_is_in_use(library, made):
     assert data == made[0].to_bytes()
     assert (training.descriptor, training.descriptor_version, training.training_sample) == ("gist", "v", "s")
     assert Plan(**training.plan) == made[1]
-    assert training == Library(str(library.root)).training()[0] == Library(f"file://{library.root}").training()[0]
+    for name in (str(library.root), f"file://{library.root}"):
+        assert training == Library(folder_at(name, S3Settings(), Cache())).training()[0]
 
 
 def test_the_last_training_is_in_use_and_the_others_are_kept(library, made):
     first, second = put(library, made, sample="a"), put(library, made, sample="b")
     assert library.training()[0] == second
-    assert sorted(p.name for p in (library.root / "trained").iterdir()) == sorted([first.name, second.name])
+    assert sorted(p.name for p in (root_of(library) / "trained").iterdir()) == sorted([first.name, second.name])
 
 
 def test_a_training_is_named_by_what_it_was_made_from(library, made):
@@ -102,7 +114,7 @@ def test_without_a_training_it_says_what_to_run(library):
 
 
 def test_a_changed_training_is_refused_by_name(library, made):
-    change(library.root / "trained" / put(library, made).name / TRAINED)
+    change(root_of(library) / "trained" / put(library, made).name / TRAINED)
     with pytest.raises(StageError, match=rf"{TRAINED} has changed since it was written; run train again"):
         library.training()
 
@@ -110,7 +122,7 @@ def test_a_changed_training_is_refused_by_name(library, made):
 @pytest.mark.parametrize("file", [TRAINED, "training.json"])
 def test_a_training_that_lost_a_file_is_refused_by_name(library, made, file):
     name = put(library, made).name
-    (library.root / "trained" / name / file).unlink()
+    (root_of(library) / "trained" / name / file).unlink()
     with pytest.raises(UsageError, match=rf"the training {name} can't be read .*{file}.*; run train"):
         library.training()
 
@@ -118,7 +130,7 @@ def test_a_training_that_lost_a_file_is_refused_by_name(library, made, file):
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"name": "x"}', "7"])
 def test_a_broken_description_of_a_training_is_refused(library, made, text):
     name = put(library, made).name
-    (library.root / "trained" / name / "training.json").write_text(text)
+    (root_of(library) / "trained" / name / "training.json").write_text(text)
     with pytest.raises(UsageError, match=f"the training {name} can't be read"):
         library.training()
 
@@ -141,7 +153,7 @@ def test_lists_are_found_in_their_shards(version):
 
 
 def test_a_version_is_switched_and_back(library, version, made):
-    write_version(library.version_folder("v2"), made, CORPUS.take(np.arange(60)))
+    write_version(folder_of(library, "v2"), made, CORPUS.take(np.arange(60)))
     assert library.current().index_version == "v1"  # being there is not being in use
     library.use("v2")
     assert sum(library.current().rows) == 60
@@ -149,13 +161,13 @@ def test_a_version_is_switched_and_back(library, version, made):
     assert library.current() == version
 
 
-FILES = [TRAINED, "moments.npz", *(shard_name(n) + suffix for n in range(2) for suffix in (".arrow", ".faiss"))]
+FILES = [TRAINED, "moments.npz", *(name for n in range(2) for name in shard_files(n))]
 
 
 @pytest.mark.parametrize("file", FILES)
 def test_a_version_that_lost_a_file_is_refused_by_name(library, version, file):
     assert set(version.files) == set(FILES)
-    (library.version_folder("v1") / file).unlink()
+    (folder_of(library, "v1") / file).unlink()
     with pytest.raises(StageError, match=rf"index v1: .*{file} is missing; run build again"):
         library.current()
     assert not library.has("v1")
@@ -163,21 +175,21 @@ def test_a_version_that_lost_a_file_is_refused_by_name(library, version, file):
 
 @pytest.mark.parametrize("file", FILES)
 def test_a_version_with_a_changed_file_is_not_whole(library, version, file):
-    change(library.version_folder("v1") / file)
+    change(folder_of(library, "v1") / file)
     assert not library.has("v1")
 
 
 @pytest.mark.parametrize("file", FILES)
 def test_a_version_with_a_truncated_file_is_not_whole(library, version, file):
-    path = library.version_folder("v1") / file
+    path = folder_of(library, "v1") / file
     path.write_bytes(path.read_bytes()[:-1])
     assert not library.has("v1")
 
 
 def test_a_shard_of_another_version_is_not_taken_for_its_own(library, version, made):
-    write_version(library.version_folder("v2"), made, CORPUS.take(np.arange(60)))
-    name = f"{shard_name(0)}.faiss"
-    (library.version_folder("v2") / name).replace(library.version_folder("v1") / name)
+    write_version(folder_of(library, "v2"), made, CORPUS.take(np.arange(60)))
+    name = shard_files(0)[0]
+    (folder_of(library, "v2") / name).replace(folder_of(library, "v1") / name)
     assert not library.has("v1")
 
 
@@ -189,7 +201,7 @@ def test_a_version_that_is_not_there(library, version):
 
 
 def test_a_folder_without_its_manifest_is_no_version(library, version):
-    (library.version_folder("v1") / MANIFEST).unlink()
+    (folder_of(library, "v1") / MANIFEST).unlink()
     assert not library.has("v1")
     with pytest.raises(UsageError, match="v1 holds no index version"):
         library.current()
@@ -197,7 +209,7 @@ def test_a_folder_without_its_manifest_is_no_version(library, version):
 
 @pytest.mark.parametrize("number", [FORMAT + 1, FORMAT - 1, str(FORMAT), None])
 def test_another_format_is_refused(library, version, number):
-    rewrite(library.version_folder("v1"), format=number)
+    rewrite(folder_of(library, "v1"), format=number)
     assert not library.has("v1")
     with pytest.raises(UsageError, match=rf"v1/{MANIFEST} is not of format {FORMAT}.*run build again"):
         library.current()
@@ -205,7 +217,7 @@ def test_another_format_is_refused(library, version, number):
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "7", '"x"', "\ufeff{}"])
 def test_a_broken_manifest_is_refused(library, version, text):
-    (library.version_folder("v1") / MANIFEST).write_text(text, "utf-8")
+    (folder_of(library, "v1") / MANIFEST).write_text(text, "utf-8")
     assert not library.has("v1")
     with pytest.raises(UsageError, match=r"v1 holds no index version|is not of format"):
         library.current()
@@ -213,7 +225,7 @@ def test_a_broken_manifest_is_refused(library, version, text):
 
 @pytest.mark.parametrize("fields", [{"rows": None}, {"files": None}, {"colour": "red"}])
 def test_a_manifest_with_other_fields_is_refused(library, version, fields):
-    rewrite(library.version_folder("v1"), **fields)
+    rewrite(folder_of(library, "v1"), **fields)
     assert not library.has("v1")
     with pytest.raises(UsageError, match=rf"v1 holds no index version .*{next(iter(fields))}.*; run build"):
         library.current()
@@ -235,16 +247,16 @@ def full_disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
 
 
 def test_a_switch_that_fails_leaves_the_version_in_use(library, version, full_disk):
-    before = contents(library.root)
+    before = contents(root_of(library))
     with pytest.raises(OSError, match="No space left"):
         library.use("v2")
-    assert contents(library.root) == before
+    assert contents(root_of(library)) == before
     assert library.current() == version
 
 
 def test_a_manifest_that_can_t_be_written_leaves_no_version(tmp_path, version, full_disk):
     with pytest.raises(OSError, match="No space left"):
-        version.write(tmp_path / "v3")
+        version.write(DiskFolder(tmp_path / "v3"))
     assert contents(tmp_path / "v3") == {}
 
 
@@ -260,7 +272,7 @@ def test_a_training_that_fails_half_way_leaves_the_one_in_use(library, made, mon
         return write_whole(path, data)
 
     with monkeypatch.context() as patch:
-        patch.setattr("im2gps_spark.index.library.write_whole", failing)
+        patch.setattr("im2gps_spark.store.folder.write_whole", failing)
         with pytest.raises(OSError, match="No space left"):
             put(library, made, sample="another")
     assert len(written) == files_before_failure
@@ -271,7 +283,7 @@ def test_a_training_that_fails_half_way_leaves_the_one_in_use(library, made, mon
 
 def test_a_build_that_fails_half_way_leaves_no_version(library, version, made, monkeypatch):
     """The manifest is the last file of a version: without the others it is not written."""
-    folder = library.version_folder("v2")
+    folder = folder_of(library, "v2")
     monkeypatch.setattr(Manifest, "write", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
     with pytest.raises(OSError, match="No space left"):
         write_version(folder, made, CORPUS)
@@ -292,14 +304,14 @@ def test_names_are_hashes_of_what_went_in():
 
 
 def test_names_of_shards_sort_like_numbers():
-    names = [shard_name(n) for n in (0, 2, 10, 999, 4095)]
+    names = [shard_files(n) for n in (0, 2, 10, 999, 4095)]
     assert names == sorted(names)
-    assert names[2] == "shard-0010"
+    assert names[2] == ("shard-0010.faiss", "shard-0010.arrow")
 
 
 def test_a_corpus_of_one_photo_makes_a_version(library):
     corpus: Corpus = draw(1)
-    write_version(library.version_folder("one"), trained_on(corpus), corpus)
+    write_version(folder_of(library, "one"), trained_on(corpus), corpus)
     library.use("one")
     assert library.current().rows == [1]
     assert library.has("one")

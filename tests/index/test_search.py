@@ -14,11 +14,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from im2gps_spark.errors import StageError
 from im2gps_spark.index import search
 from im2gps_spark.index.plan import Plan
 from im2gps_spark.index.search import Index, choose_nprobe
 from im2gps_spark.index.training import Trained
 from im2gps_spark.neighbours import Candidates, merge
+from im2gps_spark.store.folder import DiskFolder
 from tests.index import Corpus, draw, rows_of, trained_on, write_version
 
 EVERYTHING = 10**9
@@ -54,7 +56,7 @@ class Small:
 
 def made(folder: Path, corpus: Corpus, **options: int) -> Small:
     write_version(folder / "version", trained_on(corpus, **options), corpus)
-    return Small(corpus, Index(folder / "version"))
+    return Small(corpus, Index(DiskFolder(folder / "version")))
 
 
 def brute_force(
@@ -231,7 +233,7 @@ def without_owner(folder: Path, small: Small, owner: int) -> Small:
     manifest = small.index.manifest
     quantizers = small.index.trained, Plan(**manifest.plan)
     write_version(folder / "version", quantizers, others, np.array(manifest.shard_of_list))
-    return Small(others, Index(folder / "version"))
+    return Small(others, Index(DiskFolder(folder / "version")))
 
 
 @pytest.mark.parametrize("nprobe", [3, 25])
@@ -333,7 +335,10 @@ def test_a_corpus_of_one_picture_has_no_spread(tmp_path):
 
 
 def test_a_version_is_opened_once_a_process(small):
-    assert Index.opened(str(small.index.folder)) is Index.opened(str(small.index.folder))
+    folder, digest = small.index.folder, small.index.manifest.digest
+    assert Index.opened(folder, digest) is Index.opened(DiskFolder(Path(str(folder))), digest)
+    with pytest.raises(StageError, match="has changed while it was in use"):
+        Index.opened(folder, "of another day")
     assert small.index.shard(1) is small.index.shard(1)
 
 

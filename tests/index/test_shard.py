@@ -31,7 +31,7 @@ def in_lists(trained: Trained, corpus: Corpus, lists: np.ndarray) -> Rows:
 def opened(folder: Path, trained: Trained, rows: Rows, lists: np.ndarray) -> Shard:
     (folder / "shard-0007.faiss").write_bytes(faiss_bytes(trained, lists, rows))
     (folder / "shard-0007.arrow").write_bytes(arrow_bytes(rows))
-    return Shard(folder / "shard-0007", lists)
+    return Shard(folder / "shard-0007.faiss", folder / "shard-0007.arrow", lists)
 
 
 @pytest.fixture

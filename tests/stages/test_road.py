@@ -386,7 +386,7 @@ def test_an_owner_has_no_vote_on_their_own_photo(road, photos, neighbours):
 def test_the_index_is_two_shards_or_more_of_plain_faiss_files(road, photos):
     library = Library(road.workshop.folder / "index")
     manifest = library.current()
-    folder = library.version_folder(manifest.index_version)
+    folder = Path(str(library.version_folder(manifest.index_version)))
     files = sorted(folder.glob("shard-*.faiss"))
     assert len(files) == manifest.shards >= 2
     indexes = [faiss.read_index(str(file)) for file in files]
