@@ -109,14 +109,14 @@ def _run_model(options: argparse.Namespace) -> None:
 def _run_demo(options: argparse.Namespace) -> None:
     from im2gps_spark.demo import demo
 
-    demo(Path(options.folder), options.photos, options.metadata, options.set)
+    demo(Path(options.folder), options.photos, options.metadata, options.set, options.where)
 
 
 def _run_query(options: argparse.Namespace) -> None:
     settings = config.load(options.config, options.set)
     from im2gps_spark.analyst import query
 
-    print(query(settings.tables.warehouse, options.sql), end="")
+    print(query(settings, options.sql), end="")
 
 
 def _run_export(options: argparse.Namespace) -> None:
@@ -174,6 +174,12 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("folder", metavar="DIR", help="where everything is written")
     demo.add_argument("--photos", metavar="DIR", help="your own photos instead of the sample")
     demo.add_argument("--metadata", metavar="FILE", help="their metadata in YFCC100M's format")
+    demo.add_argument(
+        "--where",
+        choices=("disk", "s3", "cluster"),
+        default="disk",
+        help="photos, index and tables on disk; in an S3 server of the demo's own; there, on a cluster of its own",
+    )
     _common_options(demo)
     demo.set_defaults(run=_run_demo)
 

@@ -48,7 +48,7 @@ def catalog_settings(config: Config) -> dict[str, str]:
 def _rest_catalog(config: Config) -> dict[str, str]:
     """Credentials, for the catalog and for the store, are those that the JVM's standard chain finds."""
     signed = {
-        "rest.sigv4-enabled": "true",
+        "rest.auth.type": "sigv4",
         "rest.signing-name": config.tables.signing,
         "rest.signing-region": config.s3.region,
     }

@@ -80,10 +80,21 @@ class Lake:
             return
         if not self._made:
             self.spark.sql(f"CREATE NAMESPACE IF NOT EXISTS {CATALOG}.{NAMESPACE}")
-        by = f"PARTITIONED BY ({', '.join(table.partitioned_by)})" if table.partitioned_by else ""
-        self.spark.sql(f"CREATE TABLE IF NOT EXISTS {table.path} ({table.ddl}) USING iceberg {by} {_PROPERTIES}")
+        if not self.spark.catalog.tableExists(table.path):
+            self._create(table)
         # A table made by an earlier version gets the columns that have come since; its old rows have nulls there.
         there = set(self.spark.table(table.path).columns)
         if new := [f"{name} {kind}" for name, kind in table.columns if name not in there]:
             self.spark.sql(f"ALTER TABLE {table.path} ADD COLUMNS ({', '.join(new)})")
         self._made.add(table.name)
+
+    def _create(self, table: Table) -> None:
+        by = f"PARTITIONED BY ({', '.join(table.partitioned_by)})" if table.partitioned_by else ""
+        first, *others = (f"{name} {kind}" for name, kind in table.columns)
+        # SeaweedFS' catalog refuses a partitioning by the first column, whose id in the request is 0: it comes last,
+        # and is moved to its place.
+        late = table.column_names[0] in table.partitioned_by
+        ddl = ", ".join([*others, first] if late else [first, *others])
+        self.spark.sql(f"CREATE TABLE IF NOT EXISTS {table.path} ({ddl}) USING iceberg {by} {_PROPERTIES}")
+        if late:
+            self.spark.sql(f"ALTER TABLE {table.path} ALTER COLUMN {table.column_names[0]} FIRST")
