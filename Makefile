@@ -8,18 +8,26 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format bench clean java python
+.PHONY: help setup demo demo-s3 demo-cluster test lint format bench clean java python
 
 help:  ## this list
 	@echo "im2gps-spark: where on Earth was a photo taken?"
 	@echo
-	@grep -hE '^[a-z%-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9%-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 	@echo
 	@echo "  make demo DEMO=DIR                    writes to another folder than demo/"
 	@echo "  make demo PHOTOS=DIR METADATA=FILE    your own photos, with metadata in YFCC100M's columns"
 
 demo: setup  ## sample photos -> tables -> index -> maps: ends with a page to open
 	@$(BIN)/im2gps demo "$(DEMO)" $(if $(PHOTOS),--photos "$(PHOTOS)") $(if $(METADATA),--metadata "$(METADATA)")
+
+demo-s3: DEMO = demo-s3
+demo-s3: setup  ## the same, with photos, index and tables in an S3 server that it starts and stops
+	@$(BIN)/im2gps demo "$(DEMO)" --where s3 $(if $(PHOTOS),--photos "$(PHOTOS)") $(if $(METADATA),--metadata "$(METADATA)")
+
+demo-cluster: DEMO = demo-cluster
+demo-cluster: setup  ## the same there, on a Spark cluster of a master and two workers that it starts and stops
+	@$(BIN)/im2gps demo "$(DEMO)" --where cluster $(if $(PHOTOS),--photos "$(PHOTOS)") $(if $(METADATA),--metadata "$(METADATA)")
 
 test: setup  ## all tests: pure ones first, then one shared Spark session
 	@$(BIN)/python -m pytest -q
@@ -37,7 +45,7 @@ bench-%: setup
 	@$(BIN)/python -m benchmarks.bench_$*
 
 clean:  ## removes the virtual environment and the demo
-	rm -rf $(VENV) demo
+	rm -rf $(VENV) demo demo-s3 demo-cluster
 
 setup: java python $(READY)  ## virtual environment, packages, Java libraries; each of the others calls it
 

@@ -158,7 +158,13 @@ def submit(cluster: Cluster, code: Path, stage: str, arguments: Sequence[str], w
     if not job.exists():
         raise UsageError(f"there is no {job}: the cluster's demonstration runs from a checkout")
     program = shutil.which("spark-submit", path=str(Path(sys.executable).parent))
-    settings = {"spark.ui.enabled": "false", "spark.driver.host": "127.0.0.1", "spark.pyspark.python": sys.executable}
+    settings = {
+        "spark.ui.enabled": "false",
+        "spark.driver.host": "127.0.0.1",
+        "spark.pyspark.python": sys.executable,
+        # Some thousand photos on two cores: the 200 partitions that are Spark's default would be all overhead.
+        "spark.sql.shuffle.partitions": "4",
+    }
     line = [program or "spark-submit", "--master", cluster.url, "--properties-file", str(_DEFAULTS)]
     line += ["--py-files", str(code), *(part for k, v in settings.items() for part in ("--conf", f"{k}={v}"))]
     with words.open("wb") as file:

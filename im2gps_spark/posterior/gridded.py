@@ -9,16 +9,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 
 import numba
 import numpy as np
 
 from im2gps_spark.grid import cell_centres
+from im2gps_spark.posterior.kernels import ON_DISK
 from im2gps_spark.sphere import Floats, concentration
-
-# Compiled code is kept beside the source, except where that came in a zip (spark-submit --py-files).
-ON_DISK = Path(__file__).exists()
 
 # A block is the cells, three orders down, of one cell: 8 x 8, a few vector registers wide.
 _BLOCK_ORDERS = 3

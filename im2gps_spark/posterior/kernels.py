@@ -20,8 +20,9 @@ from im2gps_spark.sphere import EARTH_RADIUS_KM, Floats, concentration, vmf_dens
 # the peak, under 1e-4 here.
 _ENTRIES_A_WIDTH = 40
 
-# Compiled code is kept beside the source, except where that came in a zip (spark-submit --py-files).
-ON_DISK = Path(__file__).exists()
+# Compiled code is kept beside the source; where that came in a zip (spark-submit --py-files), in the user's cache or
+# in NUMBA_CACHE_DIR.
+ON_DISK = Path(__file__).exists() or ".zip" in __file__
 
 
 @dataclass(frozen=True)

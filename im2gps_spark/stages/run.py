@@ -116,8 +116,12 @@ class Run:
 
     @staticmethod
     def held(rows: DataFrame) -> DataFrame:
-        """The rows as they are now. Rows that are only persisted are read anew once a table behind them is written."""
-        return rows.localCheckpoint(storageLevel=StorageLevel.DISK_ONLY)
+        """The rows as they are now. Rows that are only persisted are read anew once a table behind them is written.
+
+        They can't be computed again where they are lost: on a cluster two executors hold each.
+        """
+        alone = rows.sparkSession.sparkContext.master.startswith("local")
+        return rows.localCheckpoint(storageLevel=StorageLevel.DISK_ONLY if alone else StorageLevel.DISK_ONLY_2)
 
     def stamp(self, rows: DataFrame) -> DataFrame:
         """The rows with this run's ``run_id`` and the time of its start as ``at``."""
