@@ -120,8 +120,8 @@ class Run:
 
         They can't be computed again where they are lost: on a cluster two executors hold each.
         """
-        alone = rows.sparkSession.sparkContext.master.startswith("local")
-        return rows.localCheckpoint(storageLevel=StorageLevel.DISK_ONLY if alone else StorageLevel.DISK_ONLY_2)
+        here = (rows.sparkSession.sparkContext.master or "").startswith("local")
+        return rows.localCheckpoint(storageLevel=StorageLevel.DISK_ONLY if here else StorageLevel.DISK_ONLY_2)
 
     def stamp(self, rows: DataFrame) -> DataFrame:
         """The rows with this run's ``run_id`` and the time of its start as ``at``."""
