@@ -183,6 +183,18 @@ class EvaluateSection(Section):
     """Where the figures are written as a page; none if empty."""
 
 
+class NightlySection(Section):
+    """What a night ends with."""
+
+    folder: str = "nightly"
+    """Folder of the reports, or s3://BUCKET/PREFIX."""
+    weeks: int = Field(4, ge=1, le=520)
+    """Of the nights before, those that the report compares with."""
+    max_drift: float = Field(1.25, gt=1)
+    """Quantization error of the night's photos over that of the training sample beyond which the report asks for
+    training again."""
+
+
 class AtlasSection(Section):
     """The page of maps."""
 
@@ -212,6 +224,7 @@ class Config(Section):
     index: IndexSection = IndexSection()
     geolocate: GeolocateSection = GeolocateSection()
     evaluate: EvaluateSection = EvaluateSection()
+    nightly: NightlySection = NightlySection()
     atlas: AtlasSection = AtlasSection()
     spark: SparkSection = SparkSection()
 

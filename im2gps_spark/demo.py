@@ -16,13 +16,12 @@ from im2gps_spark.environment import environment
 from im2gps_spark.errors import UsageError
 from im2gps_spark.own_photos import find_key, hold_out
 from im2gps_spark.sample import make_sample
-from im2gps_spark.stages import stage
+from im2gps_spark.stages import ROAD, stage
 
 log = logging.getLogger(__name__)
 
 Where = Literal["disk", "s3", "cluster"]
 
-_STAGES = ("describe", "train", "build", "calibrate", "geolocate", "evaluate", "atlas")
 _PHOTOS, _INDEX, _TABLES = "s3://photos/demo", "s3://photos/index", "tables"
 
 
@@ -81,7 +80,7 @@ def _runner(where: Where, folder: Path) -> Runner:
 
 
 def _road(overrides: list[str], uploads: list[str]) -> list[tuple[str, list[str]]]:
-    return [("ingest", overrides), ("ingest", uploads), *((name, overrides) for name in _STAGES)]
+    return [("ingest", overrides), ("ingest", uploads), *((name, overrides) for name in ROAD[1:])]
 
 
 def _run_here(file: Path, overrides: list[str], uploads: list[str]) -> None:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from importlib.resources import files
-from pathlib import Path
 from string import Template
 
 from im2gps_spark.atlas import words
@@ -68,27 +65,6 @@ def render(
         body="\n".join(part for part in body if part),
         credit=_CREDIT if land_mask() is not None else "",
     )
-
-
-def write_page(path: str | os.PathLike[str], html: str) -> None:
-    """Writes a page whole or not at all; folders are made as needed.
-
-    Raises:
-        OSError: the disk refuses; the page that was there before is still there, and no temporary file is.
-    """
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as page:
-            page.write(html)
-            page.flush()
-            os.fsync(page.fileno())
-        Path(name).chmod(0o644)  # mkstemp's files are for their owner alone; a page is for readers
-        os.replace(name, target)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
 
 
 @lru_cache(maxsize=4)

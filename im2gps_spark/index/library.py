@@ -14,7 +14,7 @@ from pathlib import Path
 from im2gps_spark.errors import StageError, UsageError
 from im2gps_spark.index.manifest import TRAINED, Manifest
 from im2gps_spark.index.plan import Plan
-from im2gps_spark.index.training import Trained
+from im2gps_spark.index.training import Errors, Trained
 from im2gps_spark.posterior.calibration import Calibration
 from im2gps_spark.posterior.prior import Shape
 from im2gps_spark.store.folder import DiskFolder, Folder
@@ -33,6 +33,9 @@ class Training:
     training_sample: str
     plan: dict[str, int]
     sha256: str
+    coarse_error: float | None = None
+    """Of the sample, as ``training.Errors``: what later photos' errors are held against. None: it was not measured."""
+    code_error: float | None = None
 
 
 def name_of(*parts: object) -> str:
@@ -50,14 +53,17 @@ class Library:
         """Where an index version lies."""
         return self.root / "versions" / version
 
-    def put_training(self, trained: Trained, descriptor: str, version: str, sample: str, plan: Plan) -> Training:
-        """Keeps a training and takes it into use."""
+    def put_training(
+        self, trained: Trained, descriptor: str, version: str, sample: str, plan: Plan, errors: Errors | None = None
+    ) -> Training:
+        """Keeps a training, with the errors of its sample, and takes it into use."""
         data = trained.to_bytes()
         # The bytes, too: another release of this program or of FAISS trains otherwise on the same sample.
         name = name_of(descriptor, version, sample, plan.as_dict(), hashlib.sha256(data).hexdigest())
         folder = self.root / "trained" / name
         checksum = folder.write(TRAINED, data)
-        training = Training(name, descriptor, version, sample, plan.as_dict(), checksum)
+        lost = (errors.coarse, errors.code) if errors else (None, None)
+        training = Training(name, descriptor, version, sample, plan.as_dict(), checksum, *lost)
         folder.write("training.json", json.dumps(asdict(training), indent=1, sort_keys=True).encode())
         self.root.write("TRAINED", name.encode())
         return training
@@ -91,6 +97,13 @@ class Library:
         manifest = Manifest.read(folder)
         manifest.check_files(folder)
         return manifest
+
+    def in_use(self) -> str | None:
+        """The name of the version in use; None before the first."""
+        try:
+            return self.root.read("CURRENT").decode().strip()
+        except FileNotFoundError:
+            return None
 
     def has(self, version: str) -> bool:
         """Whether a version is there, whole."""

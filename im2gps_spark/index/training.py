@@ -20,6 +20,21 @@ _ITERATIONS = 20
 
 
 @dataclass(frozen=True)
+class Errors:
+    """Quantization errors: mean squared distances, in the index's space, of some vectors.
+
+    Attributes:
+        n: vectors.
+        coarse: to the centroid of the list.
+        code: to what list and code together say.
+    """
+
+    n: int
+    coarse: float
+    code: float
+
+
+@dataclass(frozen=True)
 class Trained:
     """A trained index without rows: rotation, unit length, IVF-PQ.
 
@@ -71,6 +86,15 @@ class Trained:
         if len(vectors):
             self.ivf.encode_vectors(len(vectors), faiss.swig_ptr(vectors), faiss.swig_ptr(lists), faiss.swig_ptr(codes))
         return codes
+
+    def errors(self, rotated: NDArray[np.float32]) -> Errors:
+        """What is lost of rotated vectors (n, dimension) by their list, and by their list and code: means."""
+        if not len(rotated):
+            return Errors(0, 0.0, 0.0)
+        near, lists = self.assign(rotated, 1)
+        words = self.ivf.pq.decode(self.encode(rotated, lists[:, 0]))
+        lost = rotated - self.centroids[lists[:, 0]] - words
+        return Errors(len(rotated), float(near.mean(dtype=np.float64)), float((lost**2).sum(axis=1).mean()))
 
     def to_bytes(self) -> bytes:
         """The index as FAISS writes it to a file."""

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from im2gps_spark.config import Config
     from im2gps_spark.stages.run import Tally
 
+ROAD = ("ingest", "describe", "train", "build", "calibrate", "geolocate", "evaluate", "atlas")
+"""The stages from photos to maps, in order."""
+
 STAGES = {
     "ingest": "lines of metadata into the table of photos",
     "describe": "photos into descriptors",
@@ -21,6 +24,7 @@ STAGES = {
     "geolocate": "a collection's photos into posteriors",
     "evaluate": "posteriors against true places",
     "atlas": "posteriors into a page of maps",
+    "nightly": "a night's uploads: ingest, describe, geolocate, evaluate; then they join the corpus",
 }
 
 

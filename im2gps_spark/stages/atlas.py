@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 
 from pyspark.sql import Row, SparkSession
 from pyspark.sql import functions as F
 
 from im2gps_spark.atlas.entry import Entry, Neighbour, Region
-from im2gps_spark.atlas.page import render, write_page
+from im2gps_spark.atlas.page import render
 from im2gps_spark.atlas.thumbnail import thumbnail
 from im2gps_spark.config import Config
 from im2gps_spark.grid import MultiOrderMap, resolve
@@ -59,9 +58,7 @@ def atlas(spark: SparkSession, config: Config) -> Tally:
         evaluation=_evaluation(run.lake, config, version),
         query=f'im2gps query --config FILE "\n{QUERY}"',
     )
-    path = Path(config.atlas.folder).absolute() / "index.html"
-    write_page(path, page)
-    run.say(f"wrote {path} ({len(page) / 2**20:.1f} MiB)")
+    run.write_file(f"{config.atlas.folder.rstrip('/')}/index.html", page.encode())
     shown = spark.createDataFrame(
         [(e.photo_id, config.geolocate.collection, Status.OK.value) for e in entries],
         "photo_id bigint, collection string, status string",

@@ -16,7 +16,7 @@ from im2gps_spark.config import Config
 from im2gps_spark.errors import UsageError
 from im2gps_spark.index import shard as shards
 from im2gps_spark.index.grouping import group
-from im2gps_spark.index.library import Training, name_of
+from im2gps_spark.index.library import Library, Training, name_of
 from im2gps_spark.index.manifest import FORMAT, MOMENTS, TRAINED, Manifest, shard_files
 from im2gps_spark.index.training import Trained
 from im2gps_spark.photos.reasons import Status
@@ -86,10 +86,22 @@ def build(spark: SparkSession, config: Config) -> Tally:
             _write_index(run, corpus, library.version_folder(name), training, data, name)
         library.put_shape(name, write_prior(run, corpus, name))
         run.lake.merge(OUTCOMES, run.stamp(stage_outcomes(rows, run.stage, name)))
+        _inherit_calibration(library, name)
         library.use(name)
     finally:
         rows.unpersist()
     return run.finish()
+
+
+def _inherit_calibration(library: Library, name: str) -> None:
+    """A corpus that has grown by a night is calibrated as it was, until ``calibrate`` is run again."""
+    before = library.in_use()
+    if before and library.calibration(name) is None:
+        theirs = Manifest.read(library.version_folder(before)).training_sample
+        ours = Manifest.read(library.version_folder(name)).training_sample
+        found = library.calibration(before) if theirs == ours else None
+        if found is not None:
+            library.put_calibration(name, found)
 
 
 def _same_descriptor(training: Training, name: str, version: str) -> None:

@@ -59,13 +59,13 @@ def corpus_of(lake: Lake, config: Config) -> DataFrame:
     return here
 
 
-def with_vectors(lake: Lake, photos: DataFrame, name: str, version: str) -> DataFrame:
+def with_vectors(lake: Lake, photos: DataFrame, name: str, version: str, *, none_will_do: bool = False) -> DataFrame:
     """Photos with their ``vector`` of a descriptor's version, ``status`` and ``reason``.
 
     ok with a vector; rejected where describe rejected the photo; else to be retried once it is described.
 
     Raises:
-        UsageError: none of the photos has a vector of this version.
+        UsageError: none of the photos has a vector of this version, unless ``none_will_do``.
     """
     ours = (F.col("descriptor") == name) & (F.col("version") == version)
     vectors = lake.read(DESCRIPTORS).filter(ours).select("photo_id", "vector")
@@ -86,7 +86,7 @@ def with_vectors(lake: Lake, photos: DataFrame, name: str, version: str) -> Data
         )
         .drop("refused")
     )
-    if rows.filter(has).isEmpty():
+    if not none_will_do and rows.filter(has).isEmpty():
         found = lake.read(DESCRIPTORS).select("descriptor", "version").distinct().orderBy("descriptor", "version")
         versions = ", ".join(f"{row['descriptor']} {row['version']}" for row in found.collect())
         raise UsageError(

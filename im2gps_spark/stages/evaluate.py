@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,7 +32,6 @@ from im2gps_spark.stages.build import with_owners
 from im2gps_spark.stages.described import corpus_of, descriptor, photos_of, stage_outcomes, status_is
 from im2gps_spark.stages.priors import pooled_places, read_prior
 from im2gps_spark.stages.run import Run, Tally
-from im2gps_spark.store.files import write_whole
 from im2gps_spark.store.lake import Lake
 from im2gps_spark.store.tables import DESCRIPTORS, EVALUATIONS, NEIGHBOURS, OUTCOMES, PHOTOS
 
@@ -97,12 +95,20 @@ def evaluate(spark: SparkSession, config: Config) -> Tally:
 def _with_context(lake: Lake, config: Config, rows: DataFrame) -> DataFrame:
     """Whether the corpus knows the owner, the photo's tags, and where its neighbours were taken."""
     corpus = lake.read(PHOTOS).filter(F.col("collection") == config.index.collection)
+    corpus = _without_judged(config, corpus, rows)
     known = corpus.filter(status_is(Status.OK)).select("owner_id").distinct().withColumn("in_corpus", F.lit(True))
     tags = photos_of(lake, config.geolocate.collection).select("photo_id", "tags")
     near = lake.read(NEIGHBOURS).filter((F.col("engine") == config.geolocate.engine) & (F.col("rank") <= VOTERS))
     ranked = F.sort_array(F.collect_list(F.struct("rank", "latitude", "longitude")))
     near = near.groupBy("photo_id").agg(ranked.alias("near"))
     return rows.join(known, "owner_id", "left").join(tags, "photo_id", "left").join(near, "photo_id", "left")
+
+
+def _without_judged(config: Config, corpus: DataFrame, rows: DataFrame) -> DataFrame:
+    """The corpus without the photos that are judged: those that have joined it since they were located."""
+    if config.geolocate.collection == config.index.collection:
+        return corpus
+    return corpus.join(rows.select("photo_id"), "photo_id", "left_anti")
 
 
 def _photos(ready: DataFrame) -> dict[str, Any]:
@@ -166,6 +172,7 @@ def _leaving(run: Run, ready: DataFrame) -> tuple[Places | None, dict[int, Place
     ours = (F.col("descriptor") == name) & (F.col("version") == descriptor(name).version)
     described = run.lake.read(DESCRIPTORS).filter(ours).select("photo_id")
     corpus = corpus_of(run.lake, run.config).join(described, "photo_id", "left_semi")
+    corpus = _without_judged(run.config, corpus, ready)
     # The vectors themselves are not asked for.
     owned = with_owners(corpus.withColumn("vector", F.lit(None)))
     keys = [(key, "ascending") for key in ("owner", "cell", "step")]
@@ -267,6 +274,4 @@ def _write_page(
             owners_left_out=run.config.geolocate.exclude_same_owner,
         )
     )
-    path = Path(run.config.evaluate.page).absolute()
-    write_whole(path, html.encode())
-    run.say(f"wrote {path}")
+    run.write_file(run.config.evaluate.page, html.encode())

@@ -37,10 +37,14 @@ from im2gps_spark.store.tables import NEIGHBOURS, OUTCOMES, POSTERIORS
 _BATCH = 64
 
 
-def geolocate(spark: SparkSession, config: Config) -> Tally:
+def geolocate(spark: SparkSession, config: Config, *, only_new: bool = False) -> Tally:
     """Locates the photos of ``geolocate.collection`` by their neighbours in the index version in use.
 
     A photo that has an answer of this night by the same index and settings is not located again.
+
+    Args:
+        only_new: leaves out all photos that have an answer of the engine, of any night by any index, or were rejected;
+            there may be none.
 
     Raises:
         UsageError: no index, one made with another descriptor, no photo, or none that is described.
@@ -56,8 +60,8 @@ def geolocate(spark: SparkSession, config: Config) -> Tally:
     item = f"{config.geolocate.engine}:{manifest.index_version}:{settings}:{night}"
 
     photos = photos_of(run.lake, config.geolocate.collection)
-    rows = with_vectors(run.lake, photos, manifest.descriptor, manifest.descriptor_version)
-    done = _answered(run.lake, config, manifest, night, settings)
+    done = _settled(run.lake, config) if only_new else _answered(run.lake, config, manifest, night, settings)
+    rows = with_vectors(run.lake, photos, manifest.descriptor, manifest.descriptor_version, none_will_do=only_new)
     rows = run.held(rows.join(done, "photo_id", "left_anti"))
     run.tally.add(rows.count(), rows)
     run.check()
@@ -103,6 +107,15 @@ def _answered(lake: Lake, config: Config, manifest: Manifest, night: dt.date, se
         & (F.col("settings") == settings)
     )
     return lake.read(POSTERIORS).filter(same).select("photo_id")
+
+
+def _settled(lake: Lake, config: Config) -> DataFrame:
+    """Ids of the photos that have an answer of the engine, or were rejected."""
+    engine, collection = config.geolocate.engine, config.geolocate.collection
+    answered = lake.read(POSTERIORS).filter(F.col("engine") == engine).select("photo_id")
+    here = (F.col("stage") == "geolocate") & (F.col("collection") == collection)
+    refused = lake.read(OUTCOMES).filter(here & status_is(Status.REJECTED) & F.col("item").startswith(f"{engine}:"))
+    return answered.union(refused.select("photo_id")).distinct()
 
 
 def _answers(run: Run, ready: DataFrame, index: Manifest, folder: Folder, by: Graded) -> DataFrame:

@@ -20,7 +20,7 @@ from im2gps_spark.errors import StageError
 from im2gps_spark.index.library import Library
 from im2gps_spark.photos.reasons import Status
 from im2gps_spark.store.cache import Cache
-from im2gps_spark.store.folder import folder_at
+from im2gps_spark.store.folder import Folder, folder_at
 from im2gps_spark.store.lake import Lake
 from im2gps_spark.store.tables import RUNS
 
@@ -33,6 +33,8 @@ class Tally:
 
     rows_in: int = 0
     outcomes: Counter[tuple[str, str | None]] = field(default_factory=Counter)
+    seconds: float = 0.0
+    """What the stage took; set when it is through."""
 
     def count(self, status: Status) -> int:
         """Rows that ended with a status."""
@@ -81,8 +83,19 @@ class Run:
     @cached_property
     def library(self) -> Library:
         """The index."""
+        return Library(self.folder(self.config.index.root))
+
+    def folder(self, place: str) -> Folder:
+        """A folder on disk or in S3."""
         index = self.config.index
-        return Library(folder_at(index.root, self.config.s3, Cache(index.cache, index.cache_gb * 2**30)))
+        return folder_at(place, self.config.s3, Cache(index.cache, index.cache_gb * 2**30))
+
+    def write_file(self, place: str, data: bytes) -> None:
+        """Writes a file, on disk or in S3, and says so."""
+        above, slash, name = place.rpartition("/")
+        folder = self.folder(above + slash if slash else ".")
+        folder.write(name, data)
+        self.say(f"wrote {folder}/{name} ({len(data) / 2**20:.1f} MiB)")
 
     @property
     def seconds(self) -> float:
@@ -111,6 +124,7 @@ class Run:
             *(self.config.hash, __version__, self.tally.count(Status.RETRY)),
         )
         self.lake.append(RUNS, self.lake.rows(RUNS, [row]))
+        self.tally.seconds = self.seconds
         self.say(f"{self.tally}; {self.seconds:.1f} s, {self.rate:.0f} a second")
         return self.tally
 

@@ -39,7 +39,8 @@ def train(spark: SparkSession, config: Config) -> Tally:
             run.say(line)
         trained = training.train(vectors, parameters)
         sample = training.sample_hash(ids, vectors)
-        made = run.library.put_training(trained, name, version, sample, parameters)
+        errors = trained.errors(trained.rotate(vectors))
+        made = run.library.put_training(trained, name, version, sample, parameters, errors)
         run.say(f"training {made.name} in {run.library.root}")
         run.lake.merge(OUTCOMES, run.stamp(stage_outcomes(rows, run.stage, made.name)))
     finally:

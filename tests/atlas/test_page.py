@@ -1,6 +1,4 @@
-import os
 import re
-import stat
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -10,7 +8,7 @@ import pytest
 
 from im2gps_spark.atlas import backdrop
 from im2gps_spark.atlas.entry import Neighbour
-from im2gps_spark.atlas.page import render, write_page
+from im2gps_spark.atlas.page import render
 from im2gps_spark.grid import MultiOrderMap
 from tests.atlas.laws import bump, entry
 
@@ -202,22 +200,6 @@ def test_maps_go_without_coastlines_when_their_package_is_missing(monkeypatch):
             cached.cache_clear()
     assert "GSHHG" not in html
     assert bare.startswith(b"\x89PNG")
-
-
-def test_a_page_is_replaced_whole(tmp_path, monkeypatch):
-    target = tmp_path / "atlas" / "index.html"
-    write_page(target, "first é")
-    assert target.read_text("utf-8") == "first é"
-    assert stat.S_IMODE(target.stat().st_mode) == 0o644
-
-    def refuse(*_):
-        raise OSError("no room")
-
-    monkeypatch.setattr(os, "replace", refuse)
-    with pytest.raises(OSError, match="no room"):
-        write_page(target, "second")
-    assert target.read_text("utf-8") == "first é"
-    assert [p.name for p in target.parent.iterdir()] == ["index.html"]
 
 
 def test_the_atlas_needs_no_spark_and_no_matplotlib():

@@ -18,7 +18,7 @@ from im2gps_spark.photos.metadata import COLUMNS_25
 from im2gps_spark.sample import SampleFacts
 from im2gps_spark.sample.plan import Plan
 from im2gps_spark.session import session
-from im2gps_spark.stages import STAGES, stage
+from im2gps_spark.stages import ROAD, stage
 from im2gps_spark.stages.run import Tally
 from im2gps_spark.store.lake import Lake
 from im2gps_spark.store.tables import Table
@@ -124,7 +124,7 @@ class Road:
             "ingest corpus": self.workshop.run("ingest"),
             "ingest uploads": self.workshop.run("ingest", *as_uploads),
         }
-        return tallies | {name: self.workshop.run(name) for name in STAGES if name != "ingest"}
+        return tallies | {name: self.workshop.run(name) for name in ROAD[1:]}
 
 
 def map_of(row: Mapping[str, Any]) -> MultiOrderMap:

@@ -12,7 +12,7 @@ from pyspark.sql import SparkSession
 
 from im2gps_spark.own_photos import find_key, hold_out
 from im2gps_spark.photos.reasons import Status
-from im2gps_spark.stages import STAGES
+from im2gps_spark.stages import ROAD
 from im2gps_spark.stages.run import Tally
 from im2gps_spark.store.tables import EVALUATIONS, NEIGHBOURS, OUTCOMES, PHOTOS, POSTERIORS
 from tests.stages import Workshop, map_of
@@ -55,7 +55,7 @@ def real(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> tuple
         "ingest corpus": workshop.run("ingest"),
         "ingest uploads": workshop.run("ingest", "photos.collection=uploads", f"photos.metadata={held.uploads}"),
     }
-    tallies |= {name: workshop.run(name) for name in STAGES if name != "ingest"}
+    tallies |= {name: workshop.run(name) for name in ROAD if name != "ingest"}
     return workshop, tallies, held.counts[0]
 
 

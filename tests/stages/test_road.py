@@ -20,7 +20,7 @@ from im2gps_spark.sample.collection import Collection
 from im2gps_spark.sample.faults import REPEAT
 from im2gps_spark.sample.words import HOSTILE
 from im2gps_spark.sphere import EARTH_RADIUS_KM, distance_km, unit_vectors
-from im2gps_spark.stages import STAGES
+from im2gps_spark.stages import ROAD
 from im2gps_spark.stages.run import Tally
 from im2gps_spark.store.tables import (
     DESCRIPTORS,
@@ -98,7 +98,7 @@ def test_the_table_of_outcomes_says_the_same(road, stage, collection):
     assert all((row["status"] == Status.OK) == (row["reason"] is None) for row in rows)
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", ROAD)
 def test_every_stage_writes_down_what_it_counted(road, stage):
     counted: Counter[tuple[str, str | None]] = Counter()
     for name, tally in road.tallies.items():
@@ -145,7 +145,7 @@ def test_a_photo_stands_once_in_photos_and_its_reason_with_it(road):
         assert by_reason == {r: n for r, n in facts.ingest_rejected.items() if r not in nameless}
 
 
-@pytest.mark.parametrize("stage", [name for name in STAGES if name != "ingest"])
+@pytest.mark.parametrize("stage", [name for name in ROAD if name != "ingest"])
 def test_no_photo_is_lost_on_the_way(road, stage):
     facts, tally = road.sample.facts, road.tallies[stage]
     uploads = stage in ("geolocate", "evaluate", "atlas")
@@ -158,7 +158,7 @@ def test_no_photo_is_lost_on_the_way(road, stage):
 
 def test_counts_of_every_run_add_up(road):
     runs = road.workshop.rows(RUNS)
-    assert {row["stage"] for row in runs} == set(STAGES)
+    assert {row["stage"] for row in runs} == set(ROAD)
     for row in runs:
         assert row["rows_in"] == row["rows_ok"] + row["rows_rejected"] + row["rows_retry"], row
         assert row["seconds"] > 0

@@ -1,0 +1,118 @@
+"""nightly: new uploads -> described, located once, judged as if unknown; then the trusted ones join the corpus."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from im2gps_spark.config import Config
+from im2gps_spark.photos.reasons import Status
+from im2gps_spark.stages.build import build
+from im2gps_spark.stages.describe import describe
+from im2gps_spark.stages.described import status_is, with_vectors
+from im2gps_spark.stages.drift import drift_of
+from im2gps_spark.stages.evaluate import evaluate
+from im2gps_spark.stages.geolocate import geolocate
+from im2gps_spark.stages.ingest import ingest
+from im2gps_spark.stages.join import join_corpus
+from im2gps_spark.stages.night_report import Steps, keep_drift, night_report
+from im2gps_spark.stages.run import Run, Tally
+from im2gps_spark.store.lease import only_one
+from im2gps_spark.store.opening import files_under
+from im2gps_spark.store.tables import EVALUATIONS, PHOTOS, POSTERIORS
+
+MARK = "NIGHT"
+"""Held in the index's folder while a night is at work: the one place that all nights of an index change."""
+
+
+def nightly(spark: SparkSession, config: Config) -> Tally:
+    """The whole of a night, ``geolocate.night``, for the collection ``geolocate.collection``.
+
+    Each step leaves what is done alone, so a night that was killed anywhere is finished by running it again, and a
+    second run changes nothing. The index is the same until all of the night's photos are located and judged.
+
+    Returns:
+        the night's photos: those that joined the corpus, and why the others did not.
+
+    Raises:
+        StageError: another night is at work; or as the steps do.
+        UsageError: there is no index to locate by; or as the steps do.
+    """
+    run = Run(spark, config, "nightly")
+    config = _of_night(config, run.started_at.date())
+    night, collection = config.geolocate.night, config.geolocate.collection
+    run.say(f"night {night} of {collection}: ingest, describe, geolocate, evaluate, join, build")
+    with only_one(run.library.root, MARK) as still_alone:
+        steps: Steps = {}
+        if _has_arrived(run, config):
+            steps["ingest"] = ingest(spark, config)
+        still_alone()
+        steps["describe"] = describe(spark, config)
+        still_alone()
+        if _is_there(run, config):
+            steps["geolocate"] = geolocate(spark, config, only_new=True)
+        still_alone()
+        located = run.held(_located(run, config))
+        if located.isEmpty():
+            run.say(f"nothing new: no photo of {collection} was located in this night")
+            return run.finish()
+        if steps["geolocate"].count(Status.OK) or not _is_judged(run, config):
+            _judge(run, config, located, steps)
+        still_alone()
+        join_corpus(run, config, located)
+        still_alone()
+        steps["build"] = build(spark, config)
+        night_report(run, config, steps, located.count())
+    return run.finish()
+
+
+def _of_night(config: Config, today: dt.date) -> Config:
+    """What the steps are to do: the uploads' ingest, this night's answers, and their own geotags for truth."""
+    night = config.geolocate.night or today
+    page = f"{config.nightly.folder.rstrip('/')}/{night}.html" if config.evaluate.page else ""
+    sections = {
+        "photos": config.photos.model_copy(update={"collection": config.geolocate.collection}),
+        "geolocate": config.geolocate.model_copy(update={"night": night}),
+        "evaluate": config.evaluate.model_copy(update={"truth": "", "page": page}),
+    }
+    return config.model_copy(update=sections)
+
+
+def _has_arrived(run: Run, config: Config) -> bool:
+    """Whether there is any metadata: a night without uploads has an empty folder of them, or in S3 none at all."""
+    found = [name for name in config.photos.metadata if files_under(name, config.s3) not in ({}, None)]
+    if not found:
+        run.say(f"no metadata in {', '.join(config.photos.metadata) or 'photos.metadata, which is not set'}")
+    return bool(found)
+
+
+def _is_there(run: Run, config: Config) -> bool:
+    here = F.col("collection") == config.geolocate.collection
+    return not run.lake.read(PHOTOS).filter(here & status_is(Status.OK)).isEmpty()
+
+
+def _located(run: Run, config: Config) -> DataFrame:
+    """The night's photos, as they are in the table of photos."""
+    night, engine = config.geolocate.night, config.geolocate.engine
+    answers = run.lake.read(POSTERIORS).filter((F.col("night") == F.lit(night)) & (F.col("engine") == engine))
+    here = (F.col("collection") == config.geolocate.collection) & status_is(Status.OK)
+    return run.lake.read(PHOTOS).filter(here).join(answers.select("photo_id"), "photo_id", "left_semi")
+
+
+def _is_judged(run: Run, config: Config) -> bool:
+    night = F.col("night") == F.lit(config.geolocate.night)
+    here = (F.col("collection") == config.geolocate.collection) & (F.col("engine") == config.geolocate.engine)
+    return not run.lake.read(EVALUATIONS).filter(night & here).isEmpty()
+
+
+def _judge(run: Run, config: Config, located: DataFrame, steps: Steps) -> None:
+    """The night's photos that have a place of their own against it; and how well the index still describes them."""
+    if located.filter(F.col("latitude").isNotNull()).isEmpty():
+        run.say("no photo of this night has a trusted geotag: there is nothing to judge by")
+    else:
+        steps["evaluate"] = evaluate(run.lake.spark, config)
+    training, _ = run.library.training()
+    described = with_vectors(run.lake, located, training.descriptor, training.descriptor_version, none_will_do=True)
+    keep_drift(run, config, drift_of(run, described.filter(status_is(Status.OK))))
