@@ -16,7 +16,9 @@ from im2gps_spark.store.tables import EVALUATIONS
 Steps = dict[str, Tally]
 """What each step of a night did, by its name, in order."""
 
-_INDEX = "index"
+INDEX = "index"
+"""The stratum of figures that are of the index, not of answers."""
+
 _FIGURES = {
     "accuracy_25km": "within 25 km",
     "accuracy_200km": "within 200 km",
@@ -40,7 +42,7 @@ def keep_drift(run: Run, config: Config, drift: Drift | None) -> None:
     # Sums follow the order of tasks in their last digits; a row must not.
     values = {"coarse_drift": round(drift.coarse, 9), "code_drift": round(drift.code, 9)}
     rows = [
-        (run.id, config.geolocate.engine, _INDEX, metric, value, None, None, drift.n, *about)
+        (run.id, config.geolocate.engine, INDEX, metric, value, None, None, drift.n, *about)
         for metric, value in values.items()
     ]
     run.lake.merge(EVALUATIONS, run.lake.rows(EVALUATIONS, rows))
@@ -98,7 +100,7 @@ def _accuracy(run: Run, config: Config, night: dt.date) -> list[str]:
 
 
 def _drift(run: Run, config: Config, night: dt.date) -> list[str]:
-    rows = {row["metric"]: row["value"] for row in _rows(run, config, _INDEX, _DRIFT, night, night)}
+    rows = {row["metric"]: row["value"] for row in _rows(run, config, INDEX, _DRIFT, night, night)}
     if not rows:
         return ["Drift of the index: not known."]
     words = ", ".join(f"{words} {rows[metric]:.3f}" for metric, words in _DRIFT.items() if metric in rows)

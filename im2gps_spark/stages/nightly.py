@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from im2gps_spark.config import Config
@@ -12,12 +12,12 @@ from im2gps_spark.photos.reasons import Status
 from im2gps_spark.stages.build import build
 from im2gps_spark.stages.describe import describe
 from im2gps_spark.stages.described import status_is, with_vectors
-from im2gps_spark.stages.drift import drift_of
+from im2gps_spark.stages.drift import Drift, drift_of
 from im2gps_spark.stages.evaluate import evaluate
 from im2gps_spark.stages.geolocate import geolocate
 from im2gps_spark.stages.ingest import ingest
 from im2gps_spark.stages.join import join_corpus
-from im2gps_spark.stages.night_report import Steps, keep_drift, night_report
+from im2gps_spark.stages.night_report import INDEX, Steps, keep_drift, night_report
 from im2gps_spark.stages.run import Run, Tally
 from im2gps_spark.store.lease import only_one
 from im2gps_spark.store.opening import files_under
@@ -58,8 +58,11 @@ def nightly(spark: SparkSession, config: Config) -> Tally:
         if located.isEmpty():
             run.say(f"nothing new: no photo of {collection} was located in this night")
             return run.finish()
-        if steps["geolocate"].count(Status.OK) or not _is_judged(run, config):
+        fresh = steps["geolocate"].count(Status.OK) > 0
+        if fresh or not _is_kept(run, config, F.col("stratum") != INDEX):
             _judge(run, config, located, steps)
+        if fresh or not _is_kept(run, config, F.col("stratum") == INDEX):
+            keep_drift(run, config, _drift(run, located))
         still_alone()
         join_corpus(run, config, located)
         still_alone()
@@ -101,18 +104,23 @@ def _located(run: Run, config: Config) -> DataFrame:
     return run.lake.read(PHOTOS).filter(here).join(answers.select("photo_id"), "photo_id", "left_semi")
 
 
-def _is_judged(run: Run, config: Config) -> bool:
+def _is_kept(run: Run, config: Config, which: Column) -> bool:
+    """Whether the night has such rows in ``evaluations``."""
     night = F.col("night") == F.lit(config.geolocate.night)
     here = (F.col("collection") == config.geolocate.collection) & (F.col("engine") == config.geolocate.engine)
-    return not run.lake.read(EVALUATIONS).filter(night & here).isEmpty()
+    return not run.lake.read(EVALUATIONS).filter(night & here & which).isEmpty()
 
 
 def _judge(run: Run, config: Config, located: DataFrame, steps: Steps) -> None:
-    """The night's photos that have a place of their own against it; and how well the index still describes them."""
+    """The night's photos that have a place of their own, against it."""
     if located.filter(F.col("latitude").isNotNull()).isEmpty():
         run.say("no photo of this night has a trusted geotag: there is nothing to judge by")
     else:
         steps["evaluate"] = evaluate(run.lake.spark, config)
+
+
+def _drift(run: Run, located: DataFrame) -> Drift | None:
+    """How well the index still describes the night's photos."""
     training, _ = run.library.training()
     described = with_vectors(run.lake, located, training.descriptor, training.descriptor_version, none_will_do=True)
-    keep_drift(run, config, drift_of(run, described.filter(status_is(Status.OK))))
+    return drift_of(run, described.filter(status_is(Status.OK)))
