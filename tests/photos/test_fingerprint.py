@@ -23,7 +23,8 @@ def scene(seed: int, height: int = 300, width: int = 400) -> np.ndarray:
         )
         for side in (4, 9, 30)
     ]
-    return np.clip(0.5 * layers[0] + 0.3 * layers[1] + 0.2 * layers[2], 0, 255).astype(np.uint8)
+    mixed: np.ndarray = np.clip(0.5 * layers[0] + 0.3 * layers[1] + 0.2 * layers[2], 0, 255)
+    return mixed.astype(np.uint8)
 
 
 def stored(pixels: np.ndarray, quality: int) -> np.ndarray:
