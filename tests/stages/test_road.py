@@ -133,7 +133,7 @@ def test_each_broken_photo_has_its_own_reason(road, collection):
     first = {row["photo_id"]: row["reason"] for row in road.workshop.rows(OUTCOMES, f"{where} AND stage = 'ingest'")}
     then = {row["photo_id"]: row["reason"] for row in road.workshop.rows(OUTCOMES, f"{where} AND stage = 'describe'")}
     last = {row["photo_id"]: row["reason"] for row in road.workshop.rows(OUTCOMES, f"{where} AND stage = 'train'")}
-    found = {**first, **then, **last}
+    found = {**last, **then, **first}
     assert {photo_id: found.get(photo_id) for photo_id in expected} == expected
 
 
@@ -162,8 +162,9 @@ def test_no_photo_is_lost_on_the_way(road, stage):
 @pytest.mark.parametrize("stage", ["train", "build"])
 def test_the_corpus_leaves_out_what_is_there_already(road, stage):
     facts, tally = road.sample.facts.corpus, road.tallies[stage]
-    assert rejected(tally) == facts.corpus_rejected
-    assert tally.rows_in == facts.describe_ok + facts.describe_rejected.total()
+    broken = Counter({Reason.NOT_DESCRIBED: facts.describe_rejected.total()})
+    assert rejected(tally) == facts.corpus_rejected + broken
+    assert tally.rows_in == facts.ingest_ok
     rows = road.workshop.rows(OUTCOMES, f"stage = '{stage}' AND status = 'rejected' AND detail IS NOT NULL")
     expected = {}
     for entry in road.sample.plan.corpus.entries:
@@ -575,7 +576,8 @@ def test_the_page_shows_every_photo(road, page):
 def test_the_page_takes_nothing_from_outside(page):
     for tag, attributes in Reader(page).tags:
         for name, value in attributes.items():
-            if value is not None and "//" in value and not value.startswith("data:"):
+            text = name in ("title", "alt", "aria-label")  # shown, never followed; a photo's title may hold anything
+            if value is not None and "//" in value and not value.startswith("data:") and not text:
                 assert (tag, name) == ("a", "href"), (tag, name, value[:80])
         assert (attributes.get("src") or "data:").startswith("data:")
     assert not {tag for tag, _ in Reader(page).tags} & {"script", "link", "iframe", "object", "embed", "base"}
