@@ -25,7 +25,9 @@ log = logging.getLogger(__name__)
 
 _START_S, _STOP_S = 60.0, 10.0
 _PACKAGE = Path(im2gps_spark.__file__).parent
-_JOBS, _DEFAULTS = (_PACKAGE.parent / name for name in ("jobs", "conf/spark-defaults.conf"))
+_JOBS, _DEFAULTS, _TAGS = (
+    _PACKAGE.parent / name for name in ("jobs", "conf/spark-defaults.conf", "conf/negative_tags.txt")
+)
 
 
 @dataclass
@@ -124,6 +126,7 @@ def write_code(path: Path) -> Path:
         for file in sorted(_PACKAGE.rglob("*")):
             if file.is_file() and "__pycache__" not in file.parts:
                 archive.write(file, Path(_PACKAGE.name) / file.relative_to(_PACKAGE))
+        archive.write(_TAGS, Path(_PACKAGE.name) / "conf" / _TAGS.name)  # as in the wheel
     return path
 
 

@@ -77,10 +77,14 @@ class TablesSection(Section):
 
 
 class IngestSection(Section):
-    """Which lines of metadata are accepted."""
+    """Which photos are accepted."""
 
     min_accuracy: int = Field(6, ge=0, le=16)
     """Least accuracy of a trusted geotag, 1 (world) to 16 (street); IM2GPS took 6. A line without one passes."""
+    negative_tags: str = ""
+    """File of tags that keep a photo out of the corpus, one a line; the project's own if empty, or "none"."""
+    max_photos_per_owner: int = Field(1000, ge=0)
+    """Most photos of one owner in the corpus, chosen by a hash of their ids; 0: no bound."""
 
 
 class S3Section(S3Settings, Section):

@@ -70,7 +70,7 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Sample:
 
 @pytest.fixture(scope="session")
 def road(spark: SparkSession, sample: Sample, tmp_path_factory: pytest.TempPathFactory) -> Road:
-    """The whole road on the sample. Tests that use it leave its tables as they are, but for ``runs``."""
+    """The whole road on the sample. Tests leave its tables as they are, but for ``runs`` and ``reasons``."""
     photos, truth = sample.folder / "photos", str(sample.folder / "truth.csv")
     workshop = Workshop.opened(
         tmp_path_factory.mktemp("road"),

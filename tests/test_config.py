@@ -206,6 +206,7 @@ def test_what_is_no_override(text):
         ("photos.metadata=[1]", "valid string (got 1)"),
         ("ingest.min_accuracy=17", "less than or equal to 16 (got 17)"),
         ("ingest.min_accuracy=-1", "greater than or equal to 0 (got -1)"),
+        ("ingest.max_photos_per_owner=-1", "greater than or equal to 0 (got -1)"),
         ("describe.max_megapixels=0", "greater than 0"),
         ("describe.max_megapixels=nan", "(got nan)"),
         ("describe.max_failure_rate=1.5", "less than or equal to 1"),

@@ -11,33 +11,44 @@ import numpy as np
 from numpy.typing import NDArray
 
 from im2gps_spark.descriptors.protocol import Descriptor, Pixels
+from im2gps_spark.photos.fingerprint import Fingerprint, fingerprint
 from im2gps_spark.photos.reasons import Reason, Rejected, Status
 from im2gps_spark.store.passing import TryAgain
 
 
 @dataclass(frozen=True)
 class Task:
-    """A photo to describe, and by which descriptors' names; by none, it is not even read."""
+    """A photo to describe, by which descriptors' names, and whether its fingerprint is asked for.
+
+    By no descriptor and without its fingerprint, it is not even read.
+    """
 
     photo_id: int
     uri: str
     descriptors: tuple[str, ...]
+    fingerprint: bool = False
+
+    @property
+    def reads(self) -> bool:
+        """Whether its bytes are needed."""
+        return bool(self.descriptors) or self.fingerprint
 
 
 @dataclass
 class Described:
-    """What became of a photo: its vectors by descriptor, or the reason why there are none."""
+    """What became of a photo: its vectors by descriptor and its fingerprint, or the reason why there are none."""
 
     photo_id: int
     status: Status = Status.OK
     reason: Reason | None = None
     detail: str | None = None
     vectors: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    picture: Fingerprint | None = None
 
     def fail(self, status: Status, reason: Reason, detail: str) -> None:
         """Turns it into a failure: half a photo's descriptors are not kept."""
         self.status, self.reason, self.detail = status, reason, detail[:500] or None
-        self.vectors = {}
+        self.vectors, self.picture = {}, None
 
 
 def describe(
@@ -80,11 +91,13 @@ def _describe(
     prepared: dict[str, tuple[list[int], list[NDArray]]] = {name: ([], []) for name in descriptors}
     for i, (task, load) in enumerate(tasks):
         results.append(Described(task.photo_id))
-        if not task.descriptors:
+        if not task.reads:
             continue
         try:
-            pixels = decode(load())
+            data = load()
+            pixels = decode(data)
             inputs = {name: descriptors[name].prepare(pixels) for name in task.descriptors}
+            results[i].picture = fingerprint(data, pixels) if task.fingerprint else None
         except Rejected as error:
             results[i].fail(Status.REJECTED, error.reason, error.detail)
         except TryAgain as error:

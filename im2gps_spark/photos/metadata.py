@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from im2gps_spark.photos.key import PhotoKey
 from im2gps_spark.photos.reasons import Reason, Status
+from im2gps_spark.photos.tags import negative_tag
 
 COLUMNS_25 = (
     *("line", "photo_id", "hash", "owner_id", "nickname", "taken", "uploaded", "device", "title", "description"),
@@ -65,12 +66,14 @@ class Rules:
         key: the template of a photo's key.
         needs_geotag: whether a line without a trusted geotag is rejected, or accepted without one.
         min_accuracy: least accuracy of a trusted geotag.
+        negative_tags: canonical tags; where geotags are needed, a photo that has one is rejected.
     """
 
     root: str
     key: PhotoKey
     needs_geotag: bool
     min_accuracy: int
+    negative_tags: frozenset[str] = frozenset()
 
 
 def parse(lines: Sequence[bytes], positions: Sequence[int], source: str, rules: Rules) -> pa.Table:
@@ -98,7 +101,10 @@ def parse(lines: Sequence[bytes], positions: Sequence[int], source: str, rules: 
         (Reason.VIDEO, pc.equal(fields["marker"], "1")),
         (Reason.MISSING_KEY_FIELD, pc.invert(rules.key.usable(fields))),
     ]
-    reason = _first(faults + (geotag if rules.needs_geotag else []), len(where))
+    tags = _tags(fields["tags"])
+    negative = pa.array([negative_tag(mine, rules.negative_tags) for mine in tags.to_pylist()], pa.string())
+    corpus = [*geotag, (Reason.NEGATIVE_TAG, pc.is_valid(negative))] if rules.needs_geotag else []
+    reason = _first(faults + corpus, len(where))
     paths = rules.key.paths(fields)
     rows = {
         "photo_id": photo_id,
@@ -110,11 +116,11 @@ def parse(lines: Sequence[bytes], positions: Sequence[int], source: str, rules: 
         "longitude": pc.if_else(trusted, longitude, pa.scalar(None, pa.float64())),
         "accuracy": accuracy,
         "title": _plain(fields["title"]),
-        "tags": _tags(fields["tags"]),
+        "tags": tags,
         "license": fields["license"],
         "page_url": fields["page_url"],
         "reason": reason,
-        "detail": _details(reason, fields),
+        "detail": _details(reason, fields | {"negative": negative}),
     }
     # The lines that have no columns to speak of join the others again in the order of the file.
     back = np.full(len(lines), -1)
@@ -199,6 +205,7 @@ def _details(reason: pa.Array, fields: dict[str, pa.Array]) -> pa.Array:
         Reason.BAD_COORDINATES: ("latitude", "longitude"),
         Reason.LOW_ACCURACY: ("accuracy",),
         Reason.MISSING_KEY_FIELD: ("hash", "owner_id", "extension"),
+        Reason.NEGATIVE_TAG: ("negative",),
     }
     for name, columns in shown.items():
         pieces = [pc.utf8_slice_codeunits(fields[column], 0, 40) for column in columns]

@@ -38,6 +38,7 @@ class Reason(StrEnum):
     BAD_COORDINATES = "bad_coordinates", "latitude or longitude is no number or not on Earth"
     NULL_ISLAND = "null_island", "0, 0: a default, not a place"
     LOW_ACCURACY = "low_accuracy", "the geotag's accuracy is under ingest.min_accuracy"
+    NEGATIVE_TAG = "negative_tag", "a tag of ingest.negative_tags: the photo is of no place in particular"
     # The picture.
     MISSING_FILE = "missing_file", "there is nothing under the photo's key"
     FORBIDDEN = "forbidden", "the store refuses to hand the photo out"
@@ -48,6 +49,11 @@ class Reason(StrEnum):
     UNDECODABLE = "undecodable", "a picture by its header that the decoder could not read"
     BAD_DESCRIPTOR = "bad_descriptor", "the descriptor came out with numbers that are not finite"
     READ_FAILED = "read_failed", "reading failed in a way that may pass: taken up again by the next run"
+    # The corpus.
+    IDENTICAL = "identical", "a photo with a smaller id has the same bytes"
+    NEAR_DUPLICATE = "near_duplicate", "a photo with a smaller id looks the same but for size and compression"
+    SAME_MOMENT = "same_moment", "the owner's photo before it is of the same ten minutes and hundred metres"
+    OWNER_FULL = "owner_full", "the owner has more photos than ingest.max_photos_per_owner"
     # The answer.
     NOT_DESCRIBED = "not_described", "the photo could not be described, see its outcome there"
     NOT_DESCRIBED_YET = "not_described_yet", "no descriptor of the index's version yet: run describe"

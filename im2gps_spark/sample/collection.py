@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
 import numpy as np
 
 from im2gps_spark.sample.facts import CollectionFacts
-from im2gps_spark.sample.faults import FAULTS, REPEAT, Fault, rejections
+from im2gps_spark.sample.faults import FAULTS, FOLLOWERS, MOMENT, REPEAT, Fault, rejections
 from im2gps_spark.sample.metadata import fields, record
 from im2gps_spark.sample.people import Owner
+from im2gps_spark.sample.places import Place, beside
 from im2gps_spark.sample.scenes import Photo, PhotoLaw
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A photo as one line of metadata has it, with its fault, if any."""
+    """A photo as one line of metadata has it, with its fault, if any.
+
+    Attributes:
+        photo: which.
+        fault: what is wrong with it.
+        shows: whose picture it holds; None for its own.
+    """
 
     photo: Photo
     fault: Fault | None = None
+    shows: Entry | None = None
 
     @property
     def good(self) -> bool:
@@ -32,9 +40,10 @@ class Entry:
         """Whether a picture is stored for this line, and not for an earlier one or not at all."""
         return self.fault is not REPEAT and (self.fault is None or self.fault.picture is not None)
 
-    def file(self, jpeg: bytes) -> bytes:
-        """What is stored of its picture, given what the camera made; only where there is a file."""
-        return jpeg if self.fault is None or self.fault.picture is None else self.fault.picture(jpeg)
+    def file(self, take: Callable[[Photo], bytes]) -> bytes:
+        """What is stored of its picture, given what the camera makes of a photo; only where there is a file."""
+        made = take(self.photo) if self.shows is None else self.shows.file(take)
+        return made if self.fault is None or self.fault.picture is None else self.fault.picture(made)
 
     def line(self, number: int, *, old: bool, geotag: bool) -> bytes:
         """Its line of metadata, with the line feed."""
@@ -45,6 +54,22 @@ class Entry:
         if self.fault is not None:
             written = self.fault.line(written)
         return ("\t".join(written) + "\n").encode("utf-8", "surrogateescape")
+
+
+_LOOKED_AT = 100
+"""Good photos among which those to be followed are chosen."""
+
+
+def _follow(entry: Entry, good: Entry, law: PhotoLaw) -> Entry:
+    """The entry, its photo made to be what its fault says of a good one."""
+    photo = replace(entry.photo, photo_id=law.id_after(good.photo.photo_id))
+    if entry.fault is not MOMENT:
+        return Entry(photo, entry.fault, shows=good)
+    taken = good.photo.taken + timedelta(seconds=60)
+    place = beside(good.photo.place, 0.03, 45.0)
+    place = Place(round(place.latitude, 6), round(place.longitude, 6), good.photo.place.names)
+    uploaded = max(good.photo.uploaded, taken)
+    return Entry(replace(photo, owner=good.photo.owner, place=place, taken=taken, uploaded=uploaded), entry.fault)
 
 
 @dataclass(frozen=True)
@@ -69,6 +94,7 @@ class Collection:
         *,
         geotagged: bool,
         night: datetime | None = None,
+        detail: Callable[[Photo], float] = lambda _: 0.0,
     ) -> Collection:
         """``good`` photos, and on top of them the faulty ones of the table.
 
@@ -79,6 +105,7 @@ class Collection:
             good: photos that the pipeline must carry through.
             geotagged: True for a corpus, which decides the faults, too.
             night: see ``PhotoLaw.draw``.
+            detail: how much there is to see in a photo; those with most are copied.
         """
         wanted = [fault for fault in FAULTS for _ in range(fault.count(geotagged=geotagged))]
         harmless = [fault for fault in wanted if fault.reason is None]
@@ -90,7 +117,15 @@ class Collection:
         originals = rng.choice(good, size=wanted.count(REPEAT)).tolist()
         repeats = [Entry(entries[i].photo, REPEAT) for i in originals]
         photos = law.draw(len(harmful), owners, edges=False, night=night)
-        entries += [Entry(photo, fault) for photo, fault in zip(photos, harmful, strict=True)]
+        faulty = [Entry(photo, fault) for photo, fault in zip(photos, harmful, strict=True)]
+        followers = [i for i, entry in enumerate(faulty) if entry.fault in FOLLOWERS]
+        # Of the sea there is nothing to see, and nothing that a copy could be known by.
+        followed = (
+            sorted(entries[:_LOOKED_AT], key=lambda e: (e.fault is not None, -detail(e.photo))) if followers else []
+        )
+        for number, i in enumerate(followers):
+            faulty[i] = _follow(faulty[i], followed[number % len(followed)], law)
+        entries += faulty
         return cls([*(entries[i] for i in rng.permutation(len(entries))), *repeats], geotagged)
 
     @property

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 from im2gps_spark.photos.reasons import Reason
-from im2gps_spark.sample.faults import PICTURE_REASONS
+from im2gps_spark.sample.faults import CORPUS_REASONS, PICTURE_REASONS
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class CollectionFacts:
         lines: of metadata, in all its files: each ends as accepted or rejected.
         pictures: files under ``photos/images``, broken ones included.
         owners: who took the good photos.
-        rejected: lines that ingest and files that describe must reject, by reason.
+        rejected: lines that ingest, files that describe and photos that train and build must reject, by reason.
     """
 
     lines: int
@@ -30,12 +30,18 @@ class CollectionFacts:
     @property
     def ingest_rejected(self) -> Counter[Reason]:
         """What ingest must reject if it asks for accuracy 6 or more, and for geotags in the corpus only."""
-        return Counter({reason: n for reason, n in self.rejected.items() if reason not in PICTURE_REASONS})
+        later = PICTURE_REASONS | CORPUS_REASONS
+        return Counter({reason: n for reason, n in self.rejected.items() if reason not in later})
 
     @property
     def describe_rejected(self) -> Counter[Reason]:
         """What describe must reject of that which ingest accepts."""
         return Counter({reason: n for reason, n in self.rejected.items() if reason in PICTURE_REASONS})
+
+    @property
+    def corpus_rejected(self) -> Counter[Reason]:
+        """What the corpus must leave out of that which is described."""
+        return Counter({reason: n for reason, n in self.rejected.items() if reason in CORPUS_REASONS})
 
     @property
     def ingest_ok(self) -> int:
@@ -44,8 +50,13 @@ class CollectionFacts:
 
     @property
     def describe_ok(self) -> int:
-        """Photos that are described: as many as the sample was asked for."""
+        """Photos that are described."""
         return self.ingest_ok - self.describe_rejected.total()
+
+    @property
+    def good(self) -> int:
+        """Photos that go all the way: as many as the sample was asked for."""
+        return self.describe_ok - self.corpus_rejected.total()
 
     @classmethod
     def from_json(cls, known: Mapping[str, Any]) -> Self:
@@ -58,8 +69,8 @@ class SampleFacts:
     """Both collections.
 
     Attributes:
-        corpus: the geotagged photos to search in; ``corpus.describe_ok`` are good.
-        uploads: the photos to place; ``uploads.describe_ok`` are good, and ``truth.csv`` has a row for each.
+        corpus: the geotagged photos to search in; ``corpus.good`` are good.
+        uploads: the photos to place; ``uploads.good`` are good, and ``truth.csv`` has a row for each.
         known_owners: of the uploads' owners, how many have good photos in the corpus as well.
         landmarks: places that many photos of the corpus share.
     """

@@ -14,7 +14,9 @@ from im2gps_spark.photos.reasons import Reason
 PICTURE_REASONS = frozenset(
     {Reason.MISSING_FILE, Reason.EMPTY_FILE, Reason.NOT_A_PICTURE, Reason.TRUNCATED, Reason.UNDECODABLE}
 )
-"""Seen only when the file is read, by describe; all others are seen by ingest, in the line."""
+"""Seen only when the file is read, by describe."""
+CORPUS_REASONS = frozenset({Reason.IDENTICAL, Reason.NEAR_DUPLICATE, Reason.SAME_MOMENT})
+"""Seen only beside other photos, by the stages that take the corpus; all others are seen by ingest, in the line."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,13 @@ def as_png(jpeg: bytes) -> bytes:
     return cv2.imencode(".png", pixels)[1].tobytes()
 
 
+def smaller(data: bytes) -> bytes:
+    """The same picture at four fifths of its size, as a poorer JPEG."""
+    pixels = np.asarray(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR))
+    small = cv2.resize(pixels, None, fx=0.8, fy=0.8, interpolation=cv2.INTER_AREA)
+    return cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, 70])[1].tobytes()
+
+
 def _with_tab(fields: list[str]) -> list[str]:
     """The fields of a line with a tab in its midst, which makes one more."""
     return [*fields[:8], "", *fields[8:]]
@@ -59,6 +68,12 @@ _ERROR_PAGE = b"<!DOCTYPE html><html><head><title>404</title></head><body>This p
 
 REPEAT = Fault("the id of an earlier line", Reason.DUPLICATE_ID, corpus=4, uploads=2)
 """The one fault that is not a photo's own: its line says again what a good photo's said, and has no file."""
+
+AGAIN = Fault("the file of an earlier photo, under another name", Reason.IDENTICAL, corpus=3, uploads=0)
+SMALLER = Fault("an earlier photo, made smaller", Reason.NEAR_DUPLICATE, corpus=3, uploads=0, picture=smaller)
+MOMENT = Fault("taken a minute after another, a few steps on", Reason.SAME_MOMENT, corpus=3, uploads=0)
+FOLLOWERS = (AGAIN, SMALLER, MOMENT)
+"""Faults only beside a good photo, which theirs follow."""
 
 FAULTS = (
     # name, reason, corpus, uploads, then what is done
@@ -78,6 +93,12 @@ FAULTS = (
     Fault("a coordinate in letters", Reason.BAD_COORDINATES, 1, 0, {"latitude": "abc"}),
     Fault("a coordinate that is no number", Reason.BAD_COORDINATES, 1, 0, {"longitude": "nan"}),
     *(Fault(f"accuracy {n}", Reason.LOW_ACCURACY, 1, 0, {"accuracy": str(n)}) for n in range(1, 6)),
+    Fault("a birthday", Reason.NEGATIVE_TAG, 2, 0, {"tags": "travel,Birthday+Party"}),
+    Fault("a concert", Reason.NEGATIVE_TAG, 1, 0, {"tags": "%D0%BA%D0%BE%D0%BD%D1%86%D0%B5%D1%80%D1%82"}),
+    Fault("a birthday that is to be placed", None, 0, 1, {"tags": "birthday"}),
+    AGAIN,
+    SMALLER,
+    MOMENT,
     REPEAT,
     Fault("its end lost", Reason.WRONG_COLUMN_COUNT, 1, 1, line=lambda fields: fields[:9]),
     Fault("one column short", Reason.WRONG_COLUMN_COUNT, 1, 0, line=lambda fields: fields[:-1]),

@@ -59,7 +59,9 @@ class Plan:
         law = PhotoLaw(rng, landmarks)
         used: set[str] = set()
         owners = draw_owners(rng, max(1, round(parameters.corpus / PHOTOS_AN_OWNER)), gazetteer, used)
-        corpus = Collection.draw(rng, law, owners, parameters.corpus, geotagged=True)
+        corpus = Collection.draw(
+            rng, law, owners, parameters.corpus, geotagged=True, detail=lambda photo: _detail(earth, photo.place)
+        )
 
         uploaders = max(1, round(parameters.uploads / UPLOADS_AN_OWNER))
         # Only those whose photos are good are known to the pipeline; in the order drawn, for sets have none.

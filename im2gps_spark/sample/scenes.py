@@ -153,6 +153,14 @@ class PhotoLaw:
             return night + timedelta(seconds=int(self._rng.integers(86_400)))
         return min(taken + timedelta(seconds=int(self._rng.exponential(20.0) * 86_400)), LAST_DAY)
 
+    def id_after(self, photo_id: int) -> int:
+        """The next id that no photo has."""
+        photo_id += 1
+        while photo_id in self._ids:
+            photo_id += 1
+        self._ids.add(photo_id)
+        return photo_id
+
     def _photo_id(self) -> int:
         while True:
             photo_id = int(10.0 ** self._rng.uniform(8.0, 11.0))

@@ -43,7 +43,7 @@ def atlas(spark: SparkSession, config: Config) -> Tally:
     Raises:
         UsageError: no posterior.
     """
-    run = Run(spark, config, "atlas")
+    run = Run(spark, config, "atlas", config.geolocate.collection)
     limit_threads()
     answers = answers_of(run.lake, config)
     rows = _spread(answers.select("photo_id", "information_over_prior_bits").collect(), config.atlas.photos)

@@ -22,7 +22,8 @@ from im2gps_spark.index.training import Trained
 from im2gps_spark.photos.reasons import Status
 from im2gps_spark.posterior.accuracy import STREET, UNKNOWN
 from im2gps_spark.stages.arrow import runs_of, spark_schema
-from im2gps_spark.stages.described import corpus_of, descriptor, stage_outcomes, status_is, with_vectors
+from im2gps_spark.stages.corpus import corpus_of
+from im2gps_spark.stages.described import descriptor, stage_outcomes, status_is, with_vectors
 from im2gps_spark.stages.priors import prior_rule, write_prior
 from im2gps_spark.stages.run import Run, Tally
 from im2gps_spark.store.folder import Folder
@@ -61,7 +62,7 @@ def build(spark: SparkSession, config: Config) -> Tally:
     Raises:
         UsageError: no training, or one for another descriptor; no described photo.
     """
-    run = Run(spark, config, "build")
+    run = Run(spark, config, "build", config.index.collection)
     library = run.library
     training, data = library.training()
     version = descriptor(config.index.descriptor).version

@@ -22,7 +22,8 @@ from im2gps_spark.posterior.votes import pooled_score, standard_similarity, weig
 from im2gps_spark.sphere import unit_vectors
 from im2gps_spark.stages.arrow import spark_schema
 from im2gps_spark.stages.build import with_owners
-from im2gps_spark.stages.described import corpus_of, stage_outcomes, status_is, with_vectors
+from im2gps_spark.stages.corpus import corpus_of
+from im2gps_spark.stages.described import stage_outcomes, status_is, with_vectors
 from im2gps_spark.stages.geolocate import same_descriptor
 from im2gps_spark.stages.priors import SharedPrior, left_out, pooled_places, shared_prior
 from im2gps_spark.stages.run import Run, Tally
@@ -43,7 +44,7 @@ def calibrate(spark: SparkSession, config: Config) -> Tally:
     Raises:
         UsageError: no index, or one made with another descriptor.
     """
-    run = Run(spark, config, "calibrate")
+    run = Run(spark, config, "calibrate", config.index.collection)
     library = run.library
     manifest = library.current()
     same_descriptor(manifest, config)

@@ -1,8 +1,9 @@
-"""describe: accepted photos -> vectors in ``descriptors``, and an outcome for each photo."""
+"""describe: accepted photos -> vectors in ``descriptors``, fingerprints in ``pictures``, and an outcome for each."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from functools import partial
 from itertools import islice
 
@@ -23,13 +24,16 @@ from im2gps_spark.store.ahead import read_ahead
 from im2gps_spark.store.passing import Patience
 from im2gps_spark.store.photos import PhotoStore
 from im2gps_spark.store.settings import SCHEME, S3Settings
-from im2gps_spark.store.tables import DESCRIPTORS, OUTCOMES, PHOTOS
+from im2gps_spark.store.tables import DESCRIPTORS, OUTCOMES, PHOTOS, PICTURES
 
 _PHOTOS_A_TASK = 256
 # A rate of failures means something from this many photos on.
 _LEAST_FOR_RATE = 20
 
 _VECTOR = pa.struct([("descriptor", pa.string()), ("vector", pa.list_(pa.float32()))])
+_PICTURE = pa.struct(
+    [("sha256", pa.string()), ("perceptual", pa.int64()), ("width", pa.int32()), ("height", pa.int32())]
+)
 _RESULT = pa.schema(
     [
         ("photo_id", pa.int64()),
@@ -38,12 +42,13 @@ _RESULT = pa.schema(
         ("reason", pa.string()),
         ("detail", pa.string()),
         ("vectors", pa.list_(_VECTOR)),
+        ("picture", _PICTURE),
     ]
 )
 
 
 def describe(spark: SparkSession, config: Config) -> Tally:
-    """Describes every accepted photo, of all collections, that lacks one of ``describe.descriptors``.
+    """Describes every accepted photo, of all collections, that lacks a fingerprint or one of ``describe.descriptors``.
 
     Work is committed round by round: a run that is killed goes on from the last one. Photos that were rejected stay
     so; those to be retried are taken up again.
@@ -66,12 +71,13 @@ def describe(spark: SparkSession, config: Config) -> Tally:
 
 
 def _pending(run: Run, wanted: dict[str, str], item: str) -> DataFrame:
-    """Photos to describe, each once, with the names of the descriptors that it lacks."""
+    """Photos to describe, each once, with the names of the descriptors that it lacks, and whether it is ``unseen``."""
     photos = run.lake.read(PHOTOS).filter(status_is(Status.OK))
     photos = photos.groupBy("photo_id").agg(F.min(F.struct("collection", "uri")).alias("p"))
     versions = F.create_map(*(F.lit(part) for pair in wanted.items() for part in pair))
     current = run.lake.read(DESCRIPTORS).filter(F.col("version") == versions[F.col("descriptor")])
     have = current.groupBy("photo_id").agg(F.collect_set("descriptor").alias("have"))
+    seen = run.lake.read(PICTURES).select("photo_id", F.lit(True).alias("seen"))
     outcomes = run.lake.read(OUTCOMES).filter((F.col("stage") == "describe") & (F.col("item") == item))
     # A photo of two collections may have been tried for each: it has one row here.
     settled = outcomes.groupBy("photo_id").agg(F.max(status_is(Status.REJECTED)).alias("refused"))
@@ -80,11 +86,13 @@ def _pending(run: Run, wanted: dict[str, str], item: str) -> DataFrame:
     return (
         photos.join(have, "photo_id", "left")
         .join(settled, "photo_id", "left")
+        .join(seen, "photo_id", "left")
+        .withColumn("unseen", F.col("seen").isNull())
         .withColumn("lacks", F.array_except(every, F.coalesce("have", none)))
         # A photo whose vectors were committed by a run that was killed before its outcomes lacks only those.
-        .filter((F.size("lacks") > 0) | F.col("refused").isNull())
+        .filter((F.size("lacks") > 0) | F.col("unseen") | F.col("refused").isNull())
         .filter(~F.coalesce("refused", F.lit(False)))
-        .select("photo_id", "p.collection", "p.uri", "lacks")
+        .select("photo_id", "p.collection", "p.uri", "lacks", "unseen")
     )
 
 
@@ -99,6 +107,7 @@ def _round(run: Run, photos: DataFrame, wanted: dict[str, str], item: str) -> No
         tally.check(run.stage)
         _refuse_wholesale_failure(tally, run.config.describe)
         run.lake.append(DESCRIPTORS, _vectors(results, wanted))
+        run.lake.merge(PICTURES, results.filter("picture IS NOT NULL").select("photo_id", "picture.*", "run_id"))
         run.lake.merge(OUTCOMES, stage_outcomes(results, run.stage, item))
         run.tally.rows_in += tally.rows_in
         run.tally.outcomes += tally.outcomes
@@ -134,7 +143,7 @@ def _work(batches: Iterator[pa.RecordBatch], settings: DescribeSection, s3: S3Se
     picture = partial(decode, max_megapixels=settings.max_megapixels)
     store = PhotoStore(settings.max_bytes, s3, Patience(settings.retry_deadline_s, settings.retries_a_task))
     for rows in batches:
-        tasks = [batch.Task(r["photo_id"], r["uri"], tuple(r["lacks"])) for r in rows.to_pylist()]
+        tasks = [batch.Task(r["photo_id"], r["uri"], tuple(r["lacks"]), r["unseen"]) for r in rows.to_pylist()]
         results = batch.describe_as_they_come(_with_bytes(tasks, store, settings), descriptors, picture, settings.batch)
         for begin in range(0, len(tasks), settings.batch):
             some = list(islice(results, settings.batch))
@@ -149,7 +158,7 @@ def _with_bytes(
         return ((task, partial(store.read, task.uri)) for task in tasks)
 
     def read(task: batch.Task, make_room: Callable[[int], None]) -> bytes:
-        return store.read(task.uri, make_room) if task.descriptors else b""
+        return store.read(task.uri, make_room) if task.reads else b""
 
     return read_ahead(tasks, read, settings.fetch_threads, settings.fetch_mb * 2**20)
 
@@ -170,5 +179,6 @@ def _to_arrow(results: list[batch.Described], collection: pa.Array) -> pa.Record
         pa.array([r.reason.value if r.reason else None for r in results], pa.string()),
         pa.array([r.detail for r in results], pa.string()),
         pa.ListArray.from_arrays(pa.array(counts), each),
+        pa.array([asdict(r.picture) if r.picture else None for r in results], _PICTURE),
     ]
     return pa.RecordBatch.from_arrays(columns, schema=_RESULT)

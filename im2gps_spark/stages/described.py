@@ -7,7 +7,6 @@ from functools import cache
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from im2gps_spark.config import Config
 from im2gps_spark.descriptors.protocol import Descriptor
 from im2gps_spark.descriptors.registry import load
 from im2gps_spark.errors import UsageError
@@ -44,25 +43,11 @@ def photos_of(lake: Lake, collection: str) -> DataFrame:
     return here
 
 
-def corpus_of(lake: Lake, config: Config) -> DataFrame:
-    """The photos to be indexed: accepted and geotagged.
-
-    Raises:
-        UsageError: there is none.
-    """
-    here = photos_of(lake, config.index.collection).filter(F.col("latitude").isNotNull())
-    if here.isEmpty():
-        raise UsageError(
-            f"collection {config.index.collection!r} has no geotagged photo: an index of it would answer nothing; "
-            "set index.collection to one that has, or ingest metadata with geotags"
-        )
-    return here
-
-
 def with_vectors(lake: Lake, photos: DataFrame, name: str, version: str, *, none_will_do: bool = False) -> DataFrame:
     """Photos with their ``vector`` of a descriptor's version, ``status`` and ``reason``.
 
-    ok with a vector; rejected where describe rejected the photo; else to be retried once it is described.
+    Those that come rejected stay so, without a vector. The others are ok with one; rejected where describe rejected the
+    photo; else to be retried once it is described.
 
     Raises:
         UsageError: none of the photos has a vector of this version, unless ``none_will_do``.
@@ -71,18 +56,23 @@ def with_vectors(lake: Lake, photos: DataFrame, name: str, version: str, *, none
     vectors = lake.read(DESCRIPTORS).filter(ours).select("photo_id", "vector")
     refused = lake.read(OUTCOMES).filter((F.col("stage") == "describe") & status_is(Status.REJECTED))
     refused = refused.select("photo_id").distinct().withColumn("refused", F.lit(True))
-    has = F.col("vector").isNotNull()
-    joined = photos.drop("status", "reason").join(vectors, "photo_id", "left").join(refused, "photo_id", "left")
+    out, has = ~status_is(Status.OK), F.col("vector").isNotNull()
+    joined = photos.join(vectors, "photo_id", "left").join(refused, "photo_id", "left")
     rows = (
-        joined.withColumn(
-            "status",
-            F.when(has, Status.OK.value).when(F.col("refused"), Status.REJECTED.value).otherwise(Status.RETRY.value),
-        )
+        joined.withColumn("vector", F.when(~out, F.col("vector")))
         .withColumn(
             "reason",
-            F.when(has, F.lit(None).cast("string"))
+            F.when(out, F.col("reason"))
+            .when(has, F.lit(None).cast("string"))
             .when(F.col("refused"), Reason.NOT_DESCRIBED.value)
             .otherwise(Reason.NOT_DESCRIBED_YET.value),
+        )
+        .withColumn(
+            "status",
+            F.when(out, F.col("status"))
+            .when(has, Status.OK.value)
+            .when(F.col("refused"), Status.REJECTED.value)
+            .otherwise(Status.RETRY.value),
         )
         .drop("refused")
     )

@@ -29,11 +29,12 @@ from im2gps_spark.sphere import Floats, unit_vectors
 from im2gps_spark.stages.answers import answers_of, judged, truth_of
 from im2gps_spark.stages.arrow import spark_schema
 from im2gps_spark.stages.build import with_owners
-from im2gps_spark.stages.described import corpus_of, descriptor, photos_of, stage_outcomes, status_is
+from im2gps_spark.stages.corpus import corpus_of
+from im2gps_spark.stages.described import descriptor, photos_of, stage_outcomes, status_is
 from im2gps_spark.stages.priors import pooled_places, read_prior
 from im2gps_spark.stages.run import Run, Tally
 from im2gps_spark.store.lake import Lake
-from im2gps_spark.store.tables import DESCRIPTORS, EVALUATIONS, NEIGHBOURS, OUTCOMES, PHOTOS
+from im2gps_spark.store.tables import DESCRIPTORS, EVALUATIONS, NEIGHBOURS, OUTCOMES
 
 _POINTS = {
     "mode": "error_km",
@@ -61,9 +62,10 @@ def evaluate(spark: SparkSession, config: Config) -> Tally:
     Raises:
         UsageError: no posterior, no truth, or none of one and the same photo.
     """
-    run = Run(spark, config, "evaluate")
+    run = Run(spark, config, "evaluate", config.geolocate.collection)
     rows = judged(answers_of(run.lake, config), truth_of(run.lake, config, config.evaluate.truth))
-    rows = _with_context(run.lake, config, rows).persist(StorageLevel.DISK_ONLY)
+    corpus = corpus_of(run.lake, config).filter(status_is(Status.OK))
+    rows = _with_context(run.lake, config, rows, corpus).persist(StorageLevel.DISK_ONLY)
     try:
         run.tally.add(rows.count(), rows)
         run.check()
@@ -75,7 +77,7 @@ def evaluate(spark: SparkSession, config: Config) -> Tally:
             )
         run.say(f"{run.tally.count(Status.OK)} answers by index {', '.join(versions)} against their true places")
         photos = _photos(ready)
-        scores = _scores(run, ready, versions)
+        scores = _scores(run, ready, versions, corpus)
         inside = strata(photos["new"], scores[config.geolocate.engine]["entropy"], photos["country"], photos["tags"])
         made = compare(scores, inside, photos["owner"], config.evaluate.bootstrap)
         for line in report(config.geolocate.engine, made):
@@ -92,11 +94,9 @@ def evaluate(spark: SparkSession, config: Config) -> Tally:
     return run.finish()
 
 
-def _with_context(lake: Lake, config: Config, rows: DataFrame) -> DataFrame:
+def _with_context(lake: Lake, config: Config, rows: DataFrame, corpus: DataFrame) -> DataFrame:
     """Whether the corpus knows the owner, the photo's tags, and where its neighbours were taken."""
-    corpus = lake.read(PHOTOS).filter(F.col("collection") == config.index.collection)
-    corpus = _without_judged(config, corpus, rows)
-    known = corpus.filter(status_is(Status.OK)).select("owner_id").distinct().withColumn("in_corpus", F.lit(True))
+    known = _without_judged(config, corpus, rows).select("owner_id").distinct().withColumn("in_corpus", F.lit(True))
     tags = photos_of(lake, config.geolocate.collection).select("photo_id", "tags")
     near = lake.read(NEIGHBOURS).filter((F.col("engine") == config.geolocate.engine) & (F.col("rank") <= VOTERS))
     ranked = F.sort_array(F.collect_list(F.struct("rank", "latitude", "longitude")))
@@ -124,11 +124,11 @@ def _photos(ready: DataFrame) -> dict[str, Any]:
     }
 
 
-def _scores(run: Run, ready: DataFrame, versions: list[str]) -> dict[str, dict[str, Floats]]:
+def _scores(run: Run, ready: DataFrame, versions: list[str], photos: DataFrame) -> dict[str, dict[str, Floats]]:
     """Columns of scores by engine, in the order of the photos' ids."""
     count = run.tally.count(Status.OK)
     priors = {version: read_prior(run.lake, version) for version in versions}
-    corpus, owners = _leaving(run, ready)
+    corpus, owners = _leaving(run, ready, photos)
     context = {
         "priors": {version: (prior.cells, prior.mass) for version, prior in priors.items()},
         "draws": max(1, min(_DRAWS, _ALL_DRAWS // count)),
@@ -163,7 +163,7 @@ def _guesses(column: pa.ChunkedArray) -> Floats:
     return table[:, 0] if most == 1 else table.reshape(len(lists), most)
 
 
-def _leaving(run: Run, ready: DataFrame) -> tuple[Places | None, dict[int, Places]]:
+def _leaving(run: Run, ready: DataFrame, photos: DataFrame) -> tuple[Places | None, dict[int, Places]]:
     """Where the prior's votes come from: all of the corpus, and the owners who have photos in it but count as new."""
     known = ready.filter("in_corpus").select(F.xxhash64("owner_id").alias("owner")).distinct()
     if not run.config.geolocate.exclude_same_owner or known.isEmpty():
@@ -171,8 +171,7 @@ def _leaving(run: Run, ready: DataFrame) -> tuple[Places | None, dict[int, Place
     name, damping = run.config.index.descriptor, run.config.geolocate.owner_damping
     ours = (F.col("descriptor") == name) & (F.col("version") == descriptor(name).version)
     described = run.lake.read(DESCRIPTORS).filter(ours).select("photo_id")
-    corpus = corpus_of(run.lake, run.config).join(described, "photo_id", "left_semi")
-    corpus = _without_judged(run.config, corpus, ready)
+    corpus = _without_judged(run.config, photos, ready).join(described, "photo_id", "left_semi")
     # The vectors themselves are not asked for.
     owned = with_owners(corpus.withColumn("vector", F.lit(None)))
     keys = [(key, "ascending") for key in ("owner", "cell", "step")]

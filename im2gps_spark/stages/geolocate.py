@@ -31,7 +31,7 @@ from im2gps_spark.stages.run import Run, Tally
 from im2gps_spark.stages.search import by_photo, find_neighbours
 from im2gps_spark.store.folder import Folder
 from im2gps_spark.store.lake import Lake
-from im2gps_spark.store.tables import NEIGHBOURS, OUTCOMES, POSTERIORS
+from im2gps_spark.store.tables import NEIGHBOURS, OUTCOMES, PHOTOS, POSTERIORS
 
 # Answers put into one batch: each is some tens of kilobytes.
 _BATCH = 64
@@ -49,7 +49,7 @@ def geolocate(spark: SparkSession, config: Config, *, only_new: bool = False) ->
     Raises:
         UsageError: no index, one made with another descriptor, no photo, or none that is described.
     """
-    run = Run(spark, config, "geolocate")
+    run = Run(spark, config, "geolocate", config.geolocate.collection)
     library = run.library
     manifest = library.current()
     same_descriptor(manifest, config)
@@ -153,10 +153,11 @@ def _write(run: Run, answers: DataFrame, count: int, manifest: Manifest, night: 
         raise StageError(f"geolocate: {count} photos went in and {made} answers came out; nothing was written")
     stamped = run.stamp(answers).withColumn("engine", engine)
     rows = stamped.select("photo_id", "engine", "run_id", F.explode("neighbours").alias("n"))
-    run.lake.merge(
-        NEIGHBOURS, rows.select("photo_id", "engine", "run_id", "n.*"), whole=stamped.select("photo_id", "engine")
-    )
-    rows = stamped.select("photo_id", "engine", "run_id", "posterior.*").withColumns(
+    rows = rows.select("photo_id", "engine", "run_id", "n.*")
+    rows = rows.join(_licences(run.lake, manifest.collection, "neighbour_id"), "neighbour_id", "left")
+    run.lake.merge(NEIGHBOURS, rows, whole=stamped.select("photo_id", "engine"))
+    rows = stamped.select("photo_id", "engine", "run_id", "posterior.*")
+    rows = rows.join(_licences(run.lake, run.config.geolocate.collection, "photo_id"), "photo_id", "left").withColumns(
         {
             "index_version": F.lit(manifest.index_version),
             "night": F.lit(night),
@@ -164,3 +165,9 @@ def _write(run: Run, answers: DataFrame, count: int, manifest: Manifest, night: 
         }
     )
     run.lake.merge(POSTERIORS, rows)
+
+
+def _licences(lake: Lake, collection: str, name: str) -> DataFrame:
+    """The licences of a collection's photos, whose id is called by a name."""
+    photos = lake.read(PHOTOS).filter(F.col("collection") == collection)
+    return photos.select(F.col("photo_id").alias(name), "license")

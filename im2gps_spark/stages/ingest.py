@@ -15,6 +15,7 @@ from im2gps_spark.errors import UsageError
 from im2gps_spark.photos.key import PhotoKey
 from im2gps_spark.photos.metadata import ROWS, Rules, parse
 from im2gps_spark.photos.reasons import Reason, Status
+from im2gps_spark.photos.tags import load_negative
 from im2gps_spark.stages.arrow import spark_schema
 from im2gps_spark.stages.run import Run, Tally
 from im2gps_spark.store import lines, photos
@@ -33,7 +34,7 @@ def ingest(spark: SparkSession, config: Config) -> Tally:
         UsageError: nothing at photos.root or photos.metadata, or no photo under its key.
         StageError: a file of metadata can't be read.
     """
-    run = Run(spark, config, "ingest")
+    run = Run(spark, config, "ingest", config.photos.collection)
     root = _root(config)
     splits = lines.splits(config.photos.metadata, s3=config.s3)
     run.say(f"collection {config.photos.collection}: {len(splits)} splits of {', '.join(config.photos.metadata)}")
@@ -68,7 +69,9 @@ def _root(config: Config) -> str:
 def _rules(config: Config, root: str) -> Rules:
     # The photos to locate are taken with or without geotags; a corpus without them is of no use.
     needs_geotag = config.photos.collection != config.geolocate.collection
-    return Rules(root, PhotoKey(config.photos.key), needs_geotag, config.ingest.min_accuracy)
+    # Read here: workers have the package perhaps without its files.
+    negative = load_negative(config.ingest.negative_tags) if needs_geotag else frozenset()
+    return Rules(root, PhotoKey(config.photos.key), needs_geotag, config.ingest.min_accuracy, negative)
 
 
 def _parse(spark: SparkSession, splits: list[lines.Split], rules: Rules, s3: S3Settings) -> DataFrame:

@@ -7,6 +7,7 @@ from pyspark.sql import functions as F
 
 from im2gps_spark.config import Config
 from im2gps_spark.photos.reasons import Reason, Status
+from im2gps_spark.photos.tags import load_negative, negative_tag
 from im2gps_spark.stages.described import stage_outcomes, status_is
 from im2gps_spark.stages.run import Run
 from im2gps_spark.store.tables import OUTCOMES, PHOTOS
@@ -21,20 +22,20 @@ def join_corpus(run: Run, config: Config, located: DataFrame) -> None:
     Args:
         located: rows of ``photos``; read more than once.
     """
-    rows = _with_outcome(located)
+    rows = run.stamp(_with_outcome(located, load_negative(config.ingest.negative_tags)))
     run.tally.add(located.count(), rows)
     run.check()
     joining = rows.filter(status_is(Status.OK)).withColumn("collection", F.lit(config.index.collection))
-    run.lake.merge(PHOTOS, run.stamp(joining))
-    run.lake.merge(OUTCOMES, run.stamp(stage_outcomes(rows, run.stage, f"join:{config.index.collection}")))
+    run.lake.merge(PHOTOS, joining)
+    run.lake.merge(OUTCOMES, stage_outcomes(rows, run.stage, f"join:{config.index.collection}"))
     run.say(f"{run.tally.count(Status.OK)} photos with trusted geotags are in collection {config.index.collection}")
 
 
-def _with_outcome(located: DataFrame) -> DataFrame:
+def _with_outcome(located: DataFrame, negative: frozenset[str]) -> DataFrame:
+    """What ingest asks of a corpus' photos and does not of uploads: a place, and no tag that tells of none."""
     placed = F.col("latitude").isNotNull()
-    return located.withColumns(
-        {
-            "status": F.when(placed, Status.OK.value).otherwise(Status.REJECTED.value),
-            "reason": F.when(~placed, Reason.MISSING_GEOTAG.value),
-        }
-    )
+    tag = F.udf(lambda tags: negative_tag(tags, negative), "string")("tags")
+    rows = located.withColumn("detail", F.when(placed, tag))
+    why = F.when(~placed, Reason.MISSING_GEOTAG.value).when(F.col("detail").isNotNull(), Reason.NEGATIVE_TAG.value)
+    status = F.when(F.col("reason").isNull(), Status.OK.value).otherwise(Status.REJECTED.value)
+    return rows.withColumn("reason", why).withColumn("status", status)

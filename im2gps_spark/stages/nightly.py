@@ -40,7 +40,7 @@ def nightly(spark: SparkSession, config: Config) -> Tally:
         StageError: another night is at work; or as the steps do.
         UsageError: there is no index to locate by; or as the steps do.
     """
-    run = Run(spark, config, "nightly")
+    run = Run(spark, config, "nightly", config.geolocate.collection)
     config = _of_night(config, run.started_at.date())
     night, collection = config.geolocate.night, config.geolocate.collection
     run.say(f"night {night} of {collection}: ingest, describe, geolocate, evaluate, join, build")

@@ -1,4 +1,4 @@
-"""What every stage does around its work: counts that must add up, progress, and a row in ``runs``."""
+"""What every stage does around its work: counts that must add up, progress, and rows in ``runs`` and ``reasons``."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from im2gps_spark import __version__
 from im2gps_spark.config import Config
 from im2gps_spark.errors import StageError
 from im2gps_spark.index.library import Library
-from im2gps_spark.photos.reasons import Status
+from im2gps_spark.photos.reasons import Reason, Status
 from im2gps_spark.store.cache import Cache
 from im2gps_spark.store.folder import Folder, folder_at
 from im2gps_spark.store.lake import Lake
-from im2gps_spark.store.tables import RUNS
+from im2gps_spark.store.tables import REASONS, RUNS
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +58,15 @@ class Tally:
                 "nothing was written, report this"
             )
 
+    def reasons(self) -> list[str]:
+        """The rows that are not ok as lines of a table: status, reason, how many, and what the reason means."""
+        found = [(status, reason, n) for (status, reason), n in self.outcomes.items() if status != Status.OK and n]
+        wide = max((len(reason or "") for _, reason, _ in found), default=0)
+        return [
+            f"{status:<8}  {reason or '':<{wide}}  {n:>9,}  {Reason(reason).meaning if reason else ''}".rstrip()
+            for status, reason, n in sorted(found, key=lambda row: (-row[2], str(row[:2])))
+        ]
+
     def __str__(self) -> str:
         reasons = sorted(((n, r) for (s, r), n in self.outcomes.items() if s != Status.OK), reverse=True, key=str)
         by_reason = f" ({', '.join(f'{r} {n}' for n, r in reasons)})" if reasons else ""
@@ -68,12 +77,17 @@ class Tally:
 
 
 class Run:
-    """One run of a stage: its id, its clock, its counts."""
+    """One run of a stage: its id, its clock, its counts.
 
-    def __init__(self, spark: SparkSession, config: Config, stage: str) -> None:
+    Args:
+        collection: what it takes its rows from; None if from all.
+    """
+
+    def __init__(self, spark: SparkSession, config: Config, stage: str, collection: str | None = None) -> None:
         self.lake = Lake(spark)
         self.config = config
         self.stage = stage
+        self.collection = collection
         self.started_at = dt.datetime.now(dt.UTC)
         # Sorts by time; the tail keeps two that start in the same second apart.
         self.id = f"{self.started_at:%Y%m%dT%H%M%S}-{stage}-{uuid.uuid4().hex[:8]}"
@@ -116,15 +130,20 @@ class Run:
         self.tally.check(self.stage)
 
     def finish(self) -> Tally:
-        """Checks the counts, writes the row in ``runs`` and says how it went."""
+        """Checks the counts, writes the rows in ``reasons`` and ``runs``, and says how it went."""
         self.check()
         row = (
             *(self.id, self.stage, self.started_at, self.seconds, self.tally.rows_in),
             *(self.tally.count(Status.OK), self.tally.count(Status.REJECTED), self.rate),
             *(self.config.hash, __version__, self.tally.count(Status.RETRY)),
         )
+        about = (self.id, self.stage, self.collection)
+        if reasons := [(*about, *which, n) for which, n in self.tally.outcomes.items()]:
+            self.lake.append(REASONS, self.lake.rows(REASONS, reasons))
         self.lake.append(RUNS, self.lake.rows(RUNS, [row]))
         self.tally.seconds = self.seconds
+        for line in self.tally.reasons():
+            self.say(line)
         self.say(f"{self.tally}; {self.seconds:.1f} s, {self.rate:.0f} a second")
         return self.tally
 

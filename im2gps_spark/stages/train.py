@@ -11,7 +11,8 @@ from im2gps_spark.config import Config
 from im2gps_spark.index import training
 from im2gps_spark.index.plan import plan
 from im2gps_spark.photos.reasons import Status
-from im2gps_spark.stages.described import corpus_of, descriptor, stage_outcomes, status_is, with_vectors
+from im2gps_spark.stages.corpus import corpus_of
+from im2gps_spark.stages.described import descriptor, stage_outcomes, status_is, with_vectors
 from im2gps_spark.stages.run import Run, Tally
 from im2gps_spark.store.tables import OUTCOMES
 
@@ -22,7 +23,7 @@ def train(spark: SparkSession, config: Config) -> Tally:
     Raises:
         UsageError: the collection has no photo that is described by ``index.descriptor``.
     """
-    run = Run(spark, config, "train")
+    run = Run(spark, config, "train", config.index.collection)
     name = config.index.descriptor
     version = descriptor(name).version
     rows = with_vectors(run.lake, corpus_of(run.lake, config), name, version).persist(StorageLevel.DISK_ONLY)

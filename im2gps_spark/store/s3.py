@@ -15,11 +15,12 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from im2gps_spark.errors import UsageError
 from im2gps_spark.photos.reasons import Reason, Rejected
-from im2gps_spark.store.passing import TryAgain
+from im2gps_spark.store.passing import Patience, TryAgain
 from im2gps_spark.store.settings import MEND, SCHEME, S3Settings
 
 # As many as threads may read at once (``describe.fetch_threads``).
 _CONNECTIONS = 128
+_TRIES_TO_ASK = 5
 _ONE_AT_A_TIME = Lock()
 
 _MISSING = {"NoSuchKey", "NoSuchBucket", "NotFound", "404"}
@@ -120,19 +121,26 @@ def read(uri: str, max_bytes: int, settings: S3Settings, make_room: Callable[[in
 
 
 def exists(uri: str, settings: S3Settings) -> bool:
-    """Whether an object is there and may be read, as far as one request tells: a store with too much to do may yet.
+    """Whether an object is there and may be read, as far as one answer tells: a store with too much to do may yet.
 
     Raises:
         UsageError: there is no store.
     """
     bucket, key = bucket_and_key(uri)
+
+    def ask() -> bool:
+        try:
+            shared_client(settings).head_object(Bucket=bucket, Key=key)
+        except ClientError as error:
+            return _status(error) not in (403, 404)
+        except (BotoCoreError, OSError) as error:  # one lost connection is no store that is not there
+            raise TryAgain(f"{type(error).__name__}: {error}") from error
+        return True
+
     try:
-        shared_client(settings).head_object(Bucket=bucket, Key=key)
-    except ClientError as error:
-        return _status(error) not in (403, 404)
-    except (BotoCoreError, OSError) as error:
-        raise UsageError(f"{uri}: the store can't be asked ({type(error).__name__}: {error}); {MEND}") from error
-    return True
+        return Patience(2 * settings.connect_timeout_s, _TRIES_TO_ASK).until_it_works(ask)
+    except TryAgain as error:
+        raise UsageError(f"{uri}: the store can't be asked ({error}); {MEND}") from error
 
 
 def _status(error: ClientError) -> int:

@@ -99,6 +99,20 @@ DESCRIPTORS = Table(
     partitioned_by=("descriptor", "version"),
 )
 
+PICTURES = Table(
+    "pictures",
+    (
+        ("photo_id", "bigint"),
+        ("sha256", "string"),
+        # A 64-bit hash of what is seen; null where that is too little. See photos/fingerprint.py.
+        ("perceptual", "bigint"),
+        ("width", "int"),
+        ("height", "int"),
+        ("run_id", "string"),
+    ),
+    key=("photo_id",),
+)
+
 NEIGHBOURS = Table(
     "neighbours",
     (
@@ -111,6 +125,8 @@ NEIGHBOURS = Table(
         ("latitude", "double"),
         ("longitude", "double"),
         ("run_id", "string"),
+        # The neighbour's.
+        ("license", "string"),
     ),
     key=("photo_id", "engine", "rank"),
     partitioned_by=("engine",),
@@ -153,6 +169,8 @@ POSTERIORS = Table(
         ("run_id", "string"),
         # A hash of the settings that the row follows from, besides the index: what makes it stale.
         ("settings", "string"),
+        # The photo's own.
+        ("license", "string"),
     ),
     key=("photo_id", "engine", "night"),
     partitioned_by=("engine", "night"),
@@ -194,6 +212,20 @@ RUNS = Table(
     key=("run_id",),
 )
 
+REASONS = Table(
+    "reasons",
+    (
+        ("run_id", "string"),
+        ("stage", "string"),
+        # Null where a run is of all of them.
+        ("collection", "string"),
+        ("status", "string"),
+        ("reason", "string"),
+        ("rows", "bigint"),
+    ),
+    key=("run_id", "stage", "status", "reason"),
+)
+
 PRIORS = Table(
     "priors",
     (("index_version", "string"), ("cell", "bigint"), ("mass", "double")),
@@ -202,4 +234,4 @@ PRIORS = Table(
     provenance=(),
 )
 
-TABLES = (PHOTOS, OUTCOMES, DESCRIPTORS, NEIGHBOURS, POSTERIORS, EVALUATIONS, RUNS, PRIORS)
+TABLES = (PHOTOS, OUTCOMES, DESCRIPTORS, PICTURES, NEIGHBOURS, POSTERIORS, EVALUATIONS, RUNS, REASONS, PRIORS)

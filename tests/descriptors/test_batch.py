@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Sequence
 
@@ -142,6 +143,24 @@ def test_without_a_descriptor_asked_for_nothing_is_read():
     assert [outcome(result)[:3] for result in found] == [(i, Status.OK, None) for i in (1, 2, 3)]
     assert [sorted(result.vectors) for result in found] == [[], [], ["mean"]]
     assert store.reads == {"a/5/2": 1}
+
+
+def test_a_fingerprint_comes_where_it_is_asked_for():
+    store = Store()
+    tasks = [Task(1, "a/5/2", ("size",), fingerprint=True), Task(2, "b/5/2", ("size",)), Task(3, "c/6/4", (), True)]
+    one, two, three = run(tasks, 4, store)
+    assert two.picture is None
+    assert one.picture is not None
+    assert (one.picture.width, one.picture.height) == (2, 2)
+    assert one.picture.sha256 == hashlib.sha256(b"a/5/2").hexdigest()
+    assert three.picture is not None  # read for that alone
+    assert (three.picture.height, three.vectors) == (4, {})
+    assert store.reads == {"a/5/2": 1, "b/5/2": 1, "c/6/4": 1}
+
+
+def test_a_photo_that_fails_has_no_fingerprint():
+    failed = run([Task(i, f"{i}/{uri}", BOTH, True) for i, uri in enumerate(["torn", "13/2", "missing", "stale"])])
+    assert [result.picture for result in failed] == [None] * 4
 
 
 def test_no_tasks():

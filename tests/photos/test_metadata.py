@@ -43,7 +43,8 @@ FIELDS = {
 }
 CORPUS = Rules("/photos", PhotoKey("{photo_id}.jpg"), needs_geotag=True, min_accuracy=6)
 UPLOADS = Rules("/photos", PhotoKey("{photo_id}.jpg"), needs_geotag=False, min_accuracy=6)
-BY_HASH = Rules("/photos", PhotoKey("{hash:0:3}/{hash}.jpg"), needs_geotag=True, min_accuracy=6)
+NEGATIVE = frozenset({"macro", "birthdayparty"})
+BY_HASH = Rules("/photos", PhotoKey("{hash:0:3}/{hash}.jpg"), needs_geotag=True, min_accuracy=6, negative_tags=NEGATIVE)
 
 
 def line(columns: tuple[str, ...] = COLUMNS_25, /, **fields: str) -> bytes:
@@ -278,6 +279,7 @@ FAULTS = [
     (Reason.MISSING_GEOTAG, {"longitude": ""}),
     (Reason.BAD_COORDINATES, {"latitude": "95"}),
     (Reason.LOW_ACCURACY, {"accuracy": "1"}),
+    (Reason.NEGATIVE_TAG, {"tags": "macro"}),
 ]
 
 
@@ -293,6 +295,26 @@ def test_null_island_comes_before_its_accuracy():
 
 def test_columns_are_counted_before_anything_else():
     assert rows([line(photo_id="", owner_id="") + b"\t"])[0]["reason"] == Reason.WRONG_COLUMN_COUNT
+
+
+# --- negative tags ---
+
+PICKY = Rules("/photos", PhotoKey("{photo_id}.jpg"), needs_geotag=True, min_accuracy=6, negative_tags=NEGATIVE)
+
+
+def test_a_negative_tag_keeps_a_photo_out_of_a_corpus_and_is_named():
+    found = row(PICKY, tags="italia,Birthday+Party%21,macro")
+    assert (found["status"], found["reason"], found["detail"]) == ("rejected", "negative_tag", "Birthday Party!")
+    assert (found["latitude"], found["longitude"]) == (43.75, 11.25)  # its place is trusted all the same
+
+
+def test_tags_that_hold_a_negative_one_are_other_tags():
+    assert verdict(PICKY, tags="macros,birthday,party,macrophoto") is None
+
+
+def test_photos_to_be_located_may_have_any_tag():
+    anything = Rules("/photos", UPLOADS.key, needs_geotag=False, min_accuracy=6, negative_tags=NEGATIVE)
+    assert verdict(anything, tags="macro") is None
 
 
 # --- collections that need no geotag ---

@@ -133,8 +133,10 @@ def map_of(row: Mapping[str, Any]) -> MultiOrderMap:
     return MultiOrderMap(cells, np.array([cell["mass"] for cell in row["map"]]))
 
 
-def line(photo_id: int, owner: str, latitude: float | None = None, longitude: float | None = None) -> str:
-    """A line of metadata in 25 columns, with a geotag or without."""
+def line(
+    photo_id: int, owner: str, latitude: float | None = None, longitude: float | None = None, **others: str
+) -> str:
+    """A line of metadata in 25 columns, with a geotag or without, and other fields as they are written."""
     fields = {
         "photo_id": str(photo_id),
         "hash": f"{photo_id:032x}",
@@ -144,4 +146,4 @@ def line(photo_id: int, owner: str, latitude: float | None = None, longitude: fl
     }
     if latitude is not None and longitude is not None:
         fields |= {"latitude": str(latitude), "longitude": str(longitude), "accuracy": "16"}
-    return "\t".join(fields.get(name, "") for name in COLUMNS_25) + "\n"
+    return "\t".join((fields | others).get(name, "") for name in COLUMNS_25) + "\n"

@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 from pyspark.sql import SparkSession
 
+from im2gps_spark.photos.decode import decode
+from im2gps_spark.photos.fingerprint import fingerprint
 from im2gps_spark.photos.reasons import Status
-from im2gps_spark.store.tables import DESCRIPTORS, OUTCOMES, PHOTOS, RUNS
+from im2gps_spark.store.tables import DESCRIPTORS, OUTCOMES, PHOTOS, PICTURES, RUNS
 from tests.stages import Sample, Workshop, line
 
 BROKEN_DISK = Path("/proc/self/mem")  # opens, and fails with EIO when it is read
@@ -129,6 +131,45 @@ def test_a_run_that_was_killed_between_its_two_commits_is_healed(album):
     assert album.outcome(3) == album.outcome(4) == ("ok", None)
     assert set(after) == set(before)
     assert {key for key in before if after[key]["run_id"] != before[key]["run_id"]} == {(4, "lite0")}
+
+
+def pictures(album: Album) -> dict[int, dict[str, Any]]:
+    """The rows of ``pictures``, refused if a photo has two."""
+    rows = album.workshop.rows(PICTURES)
+    found = {row["photo_id"]: row for row in rows}
+    assert len(found) == len(rows)
+    return found
+
+
+def test_a_photo_has_the_fingerprint_of_its_file(album):
+    for photo_id in GOOD:
+        row, data = pictures(album)[photo_id], album.file(photo_id).read_bytes()
+        made = fingerprint(data, decode(data))
+        assert (row["sha256"], row["perceptual"]) == (made.sha256, made.perceptual)
+        assert (row["width"], row["height"]) == (made.width, made.height)
+    assert GONE not in pictures(album)
+
+
+def test_a_run_that_was_killed_between_vectors_and_fingerprints_is_healed(album):
+    """Of photo 2 there are vectors alone."""
+    before, vectors = pictures(album), album.vectors()
+    album.workshop.delete(PICTURES, "photo_id = 2")
+    album.workshop.delete(OUTCOMES, "stage = 'describe' AND photo_id = 2")
+    album.workshop.run("describe")
+    after = pictures(album)
+    assert {i: {**row, "run_id": ""} for i, row in after.items()} == {i: {**r, "run_id": ""} for i, r in before.items()}
+    assert {i for i in after if after[i]["run_id"] != before[i]["run_id"]} == {2}
+    assert album.vectors() == vectors
+    assert album.outcome(2) == ("ok", None)
+
+
+def test_photos_that_an_earlier_version_described_get_their_fingerprints(album):
+    """It wrote vectors and outcomes alone."""
+    vectors, before = album.vectors(), pictures(album)
+    album.workshop.delete(PICTURES, "true")
+    assert album.workshop.run("describe").count(Status.OK) == len(before)
+    assert set(pictures(album)) == set(before)
+    assert album.vectors() == vectors
 
 
 def test_a_photo_of_two_collections_is_tried_again_once(album, tmp_path):

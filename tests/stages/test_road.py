@@ -28,8 +28,10 @@ from im2gps_spark.store.tables import (
     NEIGHBOURS,
     OUTCOMES,
     PHOTOS,
+    PICTURES,
     POSTERIORS,
     PRIORS,
+    REASONS,
     RUNS,
     TABLES,
 )
@@ -130,7 +132,8 @@ def test_each_broken_photo_has_its_own_reason(road, collection):
     where = f"collection = '{collection}' AND status = 'rejected' AND photo_id IS NOT NULL"
     first = {row["photo_id"]: row["reason"] for row in road.workshop.rows(OUTCOMES, f"{where} AND stage = 'ingest'")}
     then = {row["photo_id"]: row["reason"] for row in road.workshop.rows(OUTCOMES, f"{where} AND stage = 'describe'")}
-    found = {**first, **then}
+    last = {row["photo_id"]: row["reason"] for row in road.workshop.rows(OUTCOMES, f"{where} AND stage = 'train'")}
+    found = {**last, **then, **first}
     assert {photo_id: found.get(photo_id) for photo_id in expected} == expected
 
 
@@ -149,11 +152,40 @@ def test_a_photo_stands_once_in_photos_and_its_reason_with_it(road):
 def test_no_photo_is_lost_on_the_way(road, stage):
     facts, tally = road.sample.facts, road.tallies[stage]
     uploads = stage in ("geolocate", "evaluate", "atlas")
-    wanted = facts.uploads.describe_ok if uploads else facts.corpus.describe_ok
+    wanted = facts.uploads.good if uploads else facts.corpus.good
     if stage == "describe":
-        wanted += facts.uploads.describe_ok
+        wanted = facts.corpus.describe_ok + facts.uploads.describe_ok
     assert tally.count(Status.OK) == wanted
     assert tally.count(Status.RETRY) == 0
+
+
+@pytest.mark.parametrize("stage", ["train", "build"])
+def test_the_corpus_leaves_out_what_is_there_already(road, stage):
+    facts, tally = road.sample.facts.corpus, road.tallies[stage]
+    broken = Counter({Reason.NOT_DESCRIBED: facts.describe_rejected.total()})
+    assert rejected(tally) == facts.corpus_rejected + broken
+    assert tally.rows_in == facts.ingest_ok
+    rows = road.workshop.rows(OUTCOMES, f"stage = '{stage}' AND status = 'rejected' AND detail IS NOT NULL")
+    expected = {}
+    for entry in road.sample.plan.corpus.entries:
+        if entry.shows is not None:
+            expected[entry.photo.photo_id] = f"photo {entry.shows.photo.photo_id}"
+    found = {row["photo_id"]: row["detail"] for row in rows}
+    assert expected
+    assert {photo: found[photo] for photo in expected} == expected
+
+
+@pytest.mark.parametrize("stage", ROAD)
+def test_the_reasons_of_every_run_are_kept(road, stage):
+    runs = {row["run_id"]: row for row in road.workshop.rows(RUNS, f"stage = '{stage}'")}
+    counts: dict[str, Counter[str]] = {run: Counter() for run in runs}
+    for row in road.workshop.rows(REASONS, f"stage = '{stage}'"):
+        counts[row["run_id"]][row["status"]] += row["rows"]
+        assert row["reason"] is None or Reason(row["reason"])
+        assert row["collection"] in ((None,) if stage == "describe" else COLLECTIONS)
+    assert {run: (c["ok"], c["rejected"], c["retry"]) for run, c in counts.items()} == {
+        run: (row["rows_ok"], row["rows_rejected"], row["rows_retry"]) for run, row in runs.items()
+    }
 
 
 def test_counts_of_every_run_add_up(road):
@@ -212,6 +244,23 @@ CONTRACT = {
         "weight": "double",
         "latitude": "double",
         "longitude": "double",
+        "license": "string",
+    },
+    "pictures": {
+        "photo_id": "bigint",
+        "sha256": "string",
+        "perceptual": "bigint",
+        "width": "int",
+        "height": "int",
+        "run_id": "string",
+    },
+    "reasons": {
+        "run_id": "string",
+        "stage": "string",
+        "collection": "string",
+        "status": "string",
+        "reason": "string",
+        "rows": "bigint",
     },
     "posteriors": {
         "photo_id": "bigint",
@@ -230,6 +279,7 @@ CONTRACT = {
         "regions": "array<struct<rank:int,latitude:double,longitude:double,mass:double,area_km2:double,"
         "radius_km:double,country:string,place:string>>",
         "map": "array<struct<cell:bigint,mass:double>>",
+        "license": "string",
         "run_id": "string",
     },
     "evaluations": {
@@ -277,6 +327,19 @@ def test_every_good_photo_has_both_descriptors_once(road, photos):
     assert len({(row["descriptor"], row["version"], row["n"]) for row in rows}) == 2
 
 
+def test_every_described_photo_has_its_fingerprint_once(road):
+    rows = {row["photo_id"]: row for row in road.workshop.rows(PICTURES)}
+    facts = road.sample.facts
+    described = {row["photo_id"] for row in road.workshop.rows(OUTCOMES, "stage = 'describe' AND status = 'ok'")}
+    assert set(rows) == described
+    assert len(road.workshop.rows(PICTURES)) == facts.corpus.describe_ok + facts.uploads.describe_ok
+    for entry in road.sample.plan.corpus.good:
+        row = rows[entry.photo_id]
+        data = (road.sample.folder / "photos" / "images" / f"{entry.photo_id}.jpg").read_bytes()
+        assert row["sha256"] == hashlib.sha256(data).hexdigest()
+        assert (row["width"], row["height"]) == entry.size
+
+
 def test_an_accepted_photo_is_as_its_line_says(road, photos):
     for entry in road.sample.plan.corpus.entries:
         if not entry.good:
@@ -294,7 +357,7 @@ def test_an_accepted_photo_is_as_its_line_says(road, photos):
 
 def test_every_good_upload_has_one_answer_of_the_night(road, posteriors):
     assert {row["photo_id"] for row in posteriors} == {photo.photo_id for photo in road.sample.plan.uploads.good}
-    assert len(posteriors) == road.sample.facts.uploads.describe_ok
+    assert len(posteriors) == road.sample.facts.uploads.good
     assert {str(row["night"]) for row in posteriors} == {"2026-11-23"}
     version = Library(road.workshop.folder / "index").current().index_version
     assert {row["index_version"] for row in posteriors} == {version}
@@ -370,6 +433,12 @@ def test_neighbours_are_described_photos_of_the_corpus_at_their_places(photos, n
             assert (row["latitude"], row["longitude"]) == (there["latitude"], there["longitude"])
 
 
+def test_licences_come_with_answers_and_neighbours(photos, posteriors, neighbours):
+    licence = "Public Domain Mark"
+    assert {row["license"] for row in posteriors} == {licence} == {row["license"] for row in photos.values()}
+    assert {row["license"] for rows in neighbours.values() for row in rows} == {licence}
+
+
 def test_an_owner_has_no_vote_on_their_own_photo(road, photos, neighbours):
     owners = Counter(row["owner_id"] for row in photos.values() if row["collection"] == "corpus")
     known = [photo_id for photo_id in neighbours if owners[photos[photo_id]["owner_id"]]]
@@ -392,7 +461,7 @@ def test_the_index_is_two_shards_or_more_of_plain_faiss_files(road, photos):
     indexes = [faiss.read_index(str(file)) for file in files]
     ids = np.concatenate([ids_in(index) for index in indexes])
     assert [index.ntotal for index in indexes] == manifest.rows
-    assert len(np.unique(ids)) == len(ids) == road.sample.facts.corpus.describe_ok
+    assert len(np.unique(ids)) == len(ids) == road.sample.facts.corpus.good
     assert {photos[int(i)]["collection"] for i in ids} == {"corpus"}
 
 
@@ -402,7 +471,7 @@ def test_the_index_knows_how_well_each_place_is_known(road, photos):
     shards = [index.shard(number) for number in range(index.manifest.shards)]
     held = {int(i): int(a) for s in shards for i, a in zip(s.photo_id, s.column("accuracy"), strict=True)}
     assert held == {i: photos[i]["accuracy"] for i in held}
-    assert len(held) == road.sample.facts.corpus.describe_ok
+    assert len(held) == road.sample.facts.corpus.good
     assert set(held.values()) == set(range(6, 17))
 
 
@@ -423,7 +492,7 @@ def test_the_answers_beat_the_baselines_by_far(road):
     assert value["im2gps", "nll"] < value["prior", "nll"] < value["uniform", "nll"]
     assert value["uniform", "nll"] == pytest.approx(np.log(4 * np.pi))
     assert value["im2gps", "accuracy_2500km"] > 2 * value["prior", "accuracy_2500km"]
-    assert {row["n"] for row in rows} == {road.sample.facts.uploads.describe_ok}
+    assert {row["n"] for row in rows} == {road.sample.facts.uploads.good}
 
 
 def test_the_evaluation_has_every_metric_with_its_interval(road):
@@ -507,7 +576,8 @@ def test_the_page_shows_every_photo(road, page):
 def test_the_page_takes_nothing_from_outside(page):
     for tag, attributes in Reader(page).tags:
         for name, value in attributes.items():
-            if value is not None and "//" in value and not value.startswith("data:"):
+            text = name in ("title", "alt", "aria-label")  # shown, never followed; a photo's title may hold anything
+            if value is not None and "//" in value and not value.startswith("data:") and not text:
                 assert (tag, name) == ("a", "href"), (tag, name, value[:80])
         assert (attributes.get("src") or "data:").startswith("data:")
     assert not {tag for tag, _ in Reader(page).tags} & {"script", "link", "iframe", "object", "embed", "base"}
@@ -530,7 +600,7 @@ def test_titles_are_text_whatever_they_hold(road, page):
 def test_the_same_run_gives_the_same_tables_index_and_page(road):
     workshop = road.workshop
     pages = [workshop.folder / name / "index.html" for name in ("atlas", "evaluation")]
-    kept = [table for table in TABLES if table is not RUNS]
+    kept = [table for table in TABLES if table not in (RUNS, REASONS)]
     before = {table.name: workshop.rows(table) for table in kept}
     drawn = [page.read_bytes() for page in pages]
     index, runs = digests(workshop.folder / "index"), len(workshop.rows(RUNS))

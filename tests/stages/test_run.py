@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from importlib import import_module
 
 import pytest
@@ -30,6 +31,15 @@ def test_rows_that_were_lost_or_doubled_are_refused(counts):
 
 def test_a_tally_says_what_became_of_the_rows():
     assert str(tally(6, ok=3, rejected=2, retry=1)).startswith("6 in = 3 ok + 2 rejected + 1 to retry (")
+
+
+def test_the_reasons_are_a_table_the_most_frequent_first():
+    made = Tally(12, Counter({("ok", None): 3, ("rejected", "video"): 2, ("retry", "read_failed"): 7}))
+    assert made.reasons() == [
+        "retry     read_failed          7  " + Reason.READ_FAILED.meaning,
+        "rejected  video                2  the line describes a video",
+    ]
+    assert Tally(3, Counter({("ok", None): 3})).reasons() == []
 
 
 def on_rows(step):

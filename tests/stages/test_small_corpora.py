@@ -23,10 +23,14 @@ def shelf(spark: SparkSession, sample: Sample, tmp_path_factory: pytest.TempPath
     pictures = [sample.folder / "photos" / "images" / f"{p.photo_id}.jpg" for p in sample.plan.corpus.good]
     for photo_id, picture in zip(range(1, 7), pictures, strict=False):
         shutil.copy(picture, folder / f"{photo_id}.jpg")
+    some = [
+        line(i, f"{i}@N00", *place, license=f"licence {i}")
+        for i, place in enumerate([(10.0, 179.9), (-90.0, 0.0), (50.0, 5.0)], 1)
+    ]
     lines = {
-        "one": [line(1, "1@N00", 10.0, 179.9)],
-        "two": [line(1, "1@N00", 10.0, 179.9), line(2, "2@N00", -90.0, 0.0)],
-        "three": [line(1, "1@N00", 10.0, 179.9), line(2, "2@N00", -90.0, 0.0), line(3, "3@N00", 50.0, 5.0)],
+        "one": some[:1],
+        "two": some[:2],
+        "three": some,
         "placeless": [line(4, "1@N00"), line(5, "2@N00"), line(6, "3@N00")],
     }
     workshop = Workshop.opened(folder, photos={"root": str(folder)}, describe={"descriptors": ["lite0"]})
@@ -47,11 +51,13 @@ def test_a_corpus_of_very_few_photos_gives_answers(shelf, tmp_path, collection, 
         assert tally.count(Status.OK) == (3 if stage == "geolocate" else photos)
 
     answers, neighbours = shelf.rows(POSTERIORS), shelf.rows(NEIGHBOURS)
+    assert all(n["license"] == f"licence {n['neighbour_id']}" for n in neighbours)
     assert [row["photo_id"] for row in sorted(answers, key=lambda row: row["photo_id"])] == [1, 2, 3]
     for row in answers:
         assert abs(map_of(row).mass.sum() - 1.0) < 1e-6
         mine = {n["neighbour_id"] for n in neighbours if n["photo_id"] == row["photo_id"]}
         assert mine == set(range(1, photos + 1)) - {row["photo_id"]}  # all of the corpus, but never itself
+        assert row["license"] == f"licence {row['photo_id']}"
         if not mine:
             assert row["information_over_prior_bits"] < 0.01  # nothing but where people take photos
 

@@ -137,6 +137,8 @@ def test_whether_an_object_is_there(bucket):
     assert not s3.exists("s3://photos/none.jpg", settings)
     with faulty(bucket.endpoint, lambda path, time: "503") as endpoint:
         assert s3.exists("s3://photos/a/1.jpg", S3Settings(endpoint=endpoint))
+    with faulty(bucket.endpoint, lambda path, time: "reset" if time < 2 else None) as endpoint:
+        assert s3.exists("s3://photos/a/1.jpg", S3Settings(endpoint=endpoint))
     with pytest.raises(UsageError, match=r"s3\.endpoint"):
         s3.exists("s3://photos/a/1.jpg", S3Settings(endpoint="http://127.0.0.1:9"))
 
