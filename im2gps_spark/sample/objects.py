@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -55,8 +55,11 @@ class Server:
 
 
 @contextmanager
-def serving(folder: Path, bucket: str = "photos") -> Iterator[Server]:
+def serving(folder: Path, bucket: str = "photos", public: Sequence[str] = ()) -> Iterator[Server]:
     """Starts a server whose data lie in a folder, with one bucket; stops it at the end.
+
+    Args:
+        public: buckets, once they are made, that anybody may read without credentials.
 
     Raises:
         UsageError: SeaweedFS is not installed, or does not start; its words are in ``weed.log``.
@@ -65,7 +68,9 @@ def serving(folder: Path, bucket: str = "photos") -> Iterator[Server]:
     folder.mkdir(parents=True, exist_ok=True)
     keys, guest = Keys.new(), Keys.new()
     config, log = folder / "s3.json", folder / "weed.log"
-    config.write_text(json.dumps({"identities": [_identity("admin", keys, _ALL), _identity("guest", guest, [])]}))
+    anybody = {"name": "anonymous", "actions": [f"Read:{name}" for name in public]}
+    identities = [_identity("admin", keys, _ALL), _identity("guest", guest, []), *([anybody] if public else [])]
+    config.write_text(json.dumps({"identities": identities}))
     config.chmod(0o600)
     s3, catalog, master, volume, filer = _free_ports(5)
     arguments = {
