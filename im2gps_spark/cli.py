@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from im2gps_spark import __version__, config
 from im2gps_spark.errors import StageError, UsageError
-from im2gps_spark.stages import STAGES, stage
+from im2gps_spark.stages import STAGES, UPKEEP, stage
 
 log = logging.getLogger("im2gps_spark")
 
@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run_job(name: str) -> None:
     """A stage as a script for spark-submit: exits with the status."""
-    parser = _Parser(prog=f"{name}.py", description=STAGES[name])
+    parser = _Parser(prog=f"{name}.py", description={**STAGES, **UPKEEP}[name])
     _stage_options(parser)
     options = parser.parse_args()
     sys.exit(guarded(lambda: _run_stage(name, options), verbose=options.verbose))
@@ -168,7 +168,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="im2gps", description="Where on Earth was a photo taken?")
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for name, does in STAGES.items():
+    for name, does in {**STAGES, **UPKEEP}.items():
         command = commands.add_parser(name, help=does, description=does)
         _stage_options(command)
         command.set_defaults(run=lambda options, name=name: _run_stage(name, options))

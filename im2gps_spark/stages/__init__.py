@@ -23,6 +23,9 @@ STAGES = {
     "atlas": "posteriors into a page of maps",
 }
 
+UPKEEP = {"maintain": "small files, old snapshots and orphans of the tables into room on the disk"}
+"""Run beside the road, now and then; else as a stage is."""
+
 
 def stage(name: str) -> Callable[[SparkSession, Config], Tally]:
     """The function of a stage; it is imported when it is asked for."""
