@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,12 +46,15 @@ class Server:
         endpoint: URL of its S3 interface.
         catalog: URL of its Iceberg REST catalog.
         keys: of one who may do everything; ``guest``: of one who may do nothing with any bucket.
+        stop, start: what they say, at the same address and with the same data: for outages.
     """
 
     endpoint: str
     catalog: str
     keys: Keys
     guest: Keys
+    stop: Callable[[], None] = field(repr=False)
+    start: Callable[[], None] = field(repr=False)
 
 
 @contextmanager
@@ -79,20 +82,34 @@ def serving(folder: Path, bucket: str = "photos", public: Sequence[str] = ()) ->
         "admin.ui": "false", "s3.config": config, "bucket": bucket,
     }  # fmt: skip
     (folder / "data").mkdir(exist_ok=True)
-    with log.open("wb") as words:
-        line = [weed, "mini", *(f"-{name}={value}" for name, value in arguments.items())]
-        process = subprocess.Popen(line, stdout=words, stderr=subprocess.STDOUT, cwd=folder)  # noqa: S603 - our own words
-    try:
-        server = Server(f"http://127.0.0.1:{s3}", f"http://127.0.0.1:{catalog}", keys, guest)
+    line = [weed, "mini", *(f"-{name}={value}" for name, value in arguments.items())]
+    running: list[subprocess.Popen[bytes]] = []
+
+    def start() -> None:
+        with log.open("ab") as words:
+            process = subprocess.Popen(line, stdout=words, stderr=subprocess.STDOUT, cwd=folder)  # noqa: S603 - our own words
+        running.append(process)
         _wait(process, server, bucket, log)
+
+    def stop() -> None:
+        while running:
+            _end(running.pop())
+
+    server = Server(f"http://127.0.0.1:{s3}", f"http://127.0.0.1:{catalog}", keys, guest, stop, start)
+    try:
+        start()
         yield server
     finally:
-        process.terminate()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        stop()
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def _program() -> str:
