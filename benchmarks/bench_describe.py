@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.harness import PHOTOS, keep, peaks_mib
+from benchmarks.harness import PHOTOS, keep, peak_of
 from im2gps_spark.config import Config, DescribeSection
 from im2gps_spark.photos.metadata import COLUMNS_25
 from im2gps_spark.sample import make_sample
@@ -40,11 +40,11 @@ def main() -> None:
         photos = _photos(work)
         figures: dict[str, tuple[float, str]] = {"photos": (COUNT, "photos")}
         config = _config(work, work / "small")
-        with session(config, "bench"):
+        with session(config, "bench"), peak_of("pyspark.daemon") as peak:
             _described(config, photos, 600, "warm")
             small = _described(config, photos, COUNT, "some")
             large = _described(config, photos, COUNT * TIMES, "many")
-            peak = max(peaks_mib("pyspark.daemon"))
+            figures["worker_peak"] = (peak(), "MiB")
         bare = _bare(photos)
         figures["bare_rate"] = (COUNT / bare, "photos/s")
         figures["spark_rate"] = (COUNT / small, "photos/s")
@@ -52,11 +52,10 @@ def main() -> None:
         figures["share_of_bare"] = (bare / small, "x")
         figures[f"share_of_bare_{TIMES}_times"] = (bare * TIMES / large, "x")
         figures[f"cost_at_{TIMES}_times"] = (large / small / TIMES, "x")
-        figures["worker_peak"] = (peak, "MiB")
         config = _config(work, work / "large")
-        with session(config, "bench"):
+        with session(config, "bench"), peak_of("pyspark.daemon") as peak:
             _described(config, _with_large(work, photos), LARGE, "large")
-            figures["worker_peak_20_megapixels"] = (max(peaks_mib("pyspark.daemon")), "MiB")
+            figures["worker_peak_20_megapixels"] = (peak(), "MiB")
         keep("describe", figures)
 
 
@@ -97,7 +96,7 @@ def _described(config: Config, photos: list[Path], count: int, name: str) -> flo
     for n in range(count):
         (root / f"{first + n}.jpg").symlink_to(photos[n % len(photos)])
         fields = {"photo_id": str(first + n), "owner_id": f"{n % 97}@N00", "marker": "0", "accuracy": "16"}
-        fields |= {"latitude": f"{n % 170 - 85}", "longitude": f"{n % 359 - 179}", "extension": "jpg"}
+        fields |= {"latitude": f"{n % 170 - 84.5}", "longitude": f"{n % 359 - 179}", "extension": "jpg"}
         lines.append("\t".join(fields.get(column, "") for column in COLUMNS_25))
     metadata = root.parent / f"{name}.tsv"
     metadata.write_text("\n".join(lines) + "\n")

@@ -8,8 +8,10 @@ import os
 import platform
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 RESULTS = Path(__file__).parent / "results"
@@ -43,11 +45,34 @@ def best_of(work: Callable[[], object], runs: int = 5) -> float:
     return min(times)
 
 
-def peaks_mib(words: str) -> list[float]:
-    """Most memory (resident, MiB) that each process below this one, with some words in its command line, ever had.
+@contextmanager
+def peak_of(words: str, every_s: float = 0.25) -> Iterator[Callable[[], float]]:
+    """While it lasts: most resident memory, MiB, that a process below this one ever had, 0 if there was none.
 
-    Linux only; what several hold together counts in each.
+    Linux only; libraries count in each process that has them. What ends between two looks is as big as it was at the
+    first of them.
+
+    Args:
+        words: what its command line holds.
+        every_s: between two looks.
     """
+    peak, over = 0.0, threading.Event()
+
+    def watch() -> None:
+        nonlocal peak
+        while not over.wait(every_s):
+            peak = max([peak, *_peaks_mib(words)])
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield lambda: peak
+    finally:
+        over.set()
+        watcher.join()
+
+
+def _peaks_mib(words: str) -> list[float]:
     parents, found = {}, {}
     for folder in Path("/proc").glob("[0-9]*"):
         try:
@@ -58,7 +83,7 @@ def peaks_mib(words: str) -> list[float]:
         parents[int(folder.name)] = int(state["PPid"])
         if words in command and "VmHWM" in state:
             found[int(folder.name)] = int(state["VmHWM"].split()[0]) / 1024
-    return sorted(peak for process, peak in found.items() if _below(process, parents))
+    return [peak for process, peak in found.items() if _below(process, parents)]
 
 
 def _below(process: int, parents: dict[int, int]) -> bool:

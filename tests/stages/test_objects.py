@@ -141,6 +141,7 @@ def test_a_store_that_is_down_stops_the_job_and_nothing_is_recorded(shelf, tmp_p
 IN_VAIN = 4
 
 
+@pytest.mark.timeout(600)
 def test_an_outage_with_faults_before_and_after_it_leaves_no_trace(spark, sample, tmp_path):
     """The server stops in the middle and comes back; 5 % of the answers are 503, 1 % of the bodies are cut short."""
     root = sample.folder / "photos"
