@@ -8,8 +8,10 @@ import os
 import platform
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 RESULTS = Path(__file__).parent / "results"
@@ -41,6 +43,55 @@ def best_of(work: Callable[[], object], runs: int = 5) -> float:
         work()
         times.append(time.perf_counter() - begin)
     return min(times)
+
+
+@contextmanager
+def peak_of(words: str, every_s: float = 0.25) -> Iterator[Callable[[], float]]:
+    """While it lasts: most resident memory, MiB, that a process below this one ever had, 0 if there was none.
+
+    Linux only; libraries count in each process that has them. What ends between two looks is as big as it was at the
+    first of them.
+
+    Args:
+        words: what its command line holds.
+        every_s: between two looks.
+    """
+    peak, over = 0.0, threading.Event()
+
+    def watch() -> None:
+        nonlocal peak
+        while not over.wait(every_s):
+            peak = max([peak, *_peaks_mib(words)])
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield lambda: peak
+    finally:
+        over.set()
+        watcher.join()
+
+
+def _peaks_mib(words: str) -> list[float]:
+    parents, found = {}, {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            state = dict(line.split(":", 1) for line in (folder / "status").read_text().splitlines())
+            command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
+        except (OSError, ValueError):
+            continue  # it has ended meanwhile
+        parents[int(folder.name)] = int(state["PPid"])
+        if words in command and "VmHWM" in state:
+            found[int(folder.name)] = int(state["VmHWM"].split()[0]) / 1024
+    return [peak for process, peak in found.items() if _below(process, parents)]
+
+
+def _below(process: int, parents: dict[int, int]) -> bool:
+    while process in parents:
+        process = parents[process]
+        if process == os.getpid():
+            return True
+    return False
 
 
 def _cpu() -> str:

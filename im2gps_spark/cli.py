@@ -136,6 +136,17 @@ def _run_export(options: argparse.Namespace) -> None:
         export(spark, settings, options.photo, file)
 
 
+def _run_manifest(options: argparse.Namespace) -> None:
+    settings = config.load(options.config, options.set)
+    if not settings.photos.root:
+        raise UsageError("photos.root is not set: name the folder, or s3://BUCKET/PREFIX, that is to be listed")
+    from im2gps_spark.store.manifest import write_manifest
+
+    file, asked = Path(options.to), settings.describe
+    count = write_manifest(settings.photos.root, file, settings.s3, asked.fetch_threads, asked.retry_deadline_s)
+    log.info("manifest: wrote %s, %d rows", file, count)
+
+
 def _stage_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", metavar="FILE", help="TOML file (conf/local.toml shows every key)")
     _common_options(parser)
@@ -195,6 +206,11 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--night", metavar="DATE", help="of which night; geolocate.night, or the latest")
     _stage_options(export)
     export.set_defaults(run=_run_export)
+
+    manifest = commands.add_parser("manifest", help="a list of what lies below photos.root: uri, key, bytes, ...")
+    manifest.add_argument("--to", required=True, metavar="FILE", help=".parquet, .tsv or .tsv.gz; replaced if there")
+    _stage_options(manifest)
+    manifest.set_defaults(run=_run_manifest)
 
     model = commands.add_parser("model", help="write the default learned descriptor as an ONNX file")
     model.add_argument("file", metavar="OUT.onnx")

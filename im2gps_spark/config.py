@@ -209,6 +209,19 @@ class AtlasSection(Section):
     """As ``evaluate.truth``: the true places are marked when given."""
 
 
+class MaintainSection(Section):
+    """The tables' upkeep."""
+
+    keep_snapshots_days: float = Field(7.0, ge=0)
+    """Older snapshots are expired; a read that is under way needs its own until it ends."""
+    keep_snapshots: int = Field(1, ge=1)
+    """Newest snapshots of a table that are kept however old they are."""
+    keep_orphans_days: float = Field(3.0, ge=1)
+    """Files that no snapshot knows are removed when they are older: younger ones may be a write's under way."""
+    min_input_files: int = Field(5, ge=2)
+    """Small files of a partition, or manifests of a table, from which on they are made into larger ones."""
+
+
 class SparkSection(Section):
     """The local session that ``im2gps`` makes; spark-submit brings its own settings."""
 
@@ -230,6 +243,7 @@ class Config(Section):
     evaluate: EvaluateSection = EvaluateSection()
     nightly: NightlySection = NightlySection()
     atlas: AtlasSection = AtlasSection()
+    maintain: MaintainSection = MaintainSection()
     spark: SparkSection = SparkSection()
 
     @property

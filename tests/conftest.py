@@ -54,7 +54,8 @@ def spark(objects: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 @pytest.fixture(scope="session")
 def objects(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A real S3 server with a bucket ``photos``, and its credentials where the standard chain looks for them."""
-    with serving(tmp_path_factory.mktemp("objects")) as server, pytest.MonkeyPatch.context() as patch:
+    served = serving(tmp_path_factory.mktemp("objects"), public=["multimedia-commons"])
+    with served as server, pytest.MonkeyPatch.context() as patch:
         for name, value in server.keys.environment.items():
             patch.setenv(name, value)
         yield server

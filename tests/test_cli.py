@@ -102,6 +102,7 @@ def test_spark_is_not_loaded_before_the_configuration_is_right():
         (["export", "--to", "a.fits"], "--photo"),
         (["export", "--photo", "1"], "--to"),
         (["export", "--photo", "one", "--to", "a.fits"], "'one'"),
+        (["manifest"], "--to"),
     ],
 )
 def test_wrong_arguments_are_status_2_and_named(capsys, arguments, names):
@@ -152,7 +153,11 @@ def test_help_names_every_command(capsys):
         main(["--help"])
     assert caught.value.code == 0
     told = capsys.readouterr().out
-    assert [name for name in [*STAGES, "sample", "demo", "query", "export", "model"] if f"    {name}" not in told] == []
+    assert [
+        name
+        for name in [*STAGES, "sample", "demo", "query", "export", "manifest", "model"]
+        if f"    {name}" not in told
+    ] == []
 
 
 def test_the_version(capsys):

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,17 +46,23 @@ class Server:
         endpoint: URL of its S3 interface.
         catalog: URL of its Iceberg REST catalog.
         keys: of one who may do everything; ``guest``: of one who may do nothing with any bucket.
+        stop, start: what they say, at the same address and with the same data: for outages.
     """
 
     endpoint: str
     catalog: str
     keys: Keys
     guest: Keys
+    stop: Callable[[], None] = field(repr=False)
+    start: Callable[[], None] = field(repr=False)
 
 
 @contextmanager
-def serving(folder: Path, bucket: str = "photos") -> Iterator[Server]:
+def serving(folder: Path, bucket: str = "photos", public: Sequence[str] = ()) -> Iterator[Server]:
     """Starts a server whose data lie in a folder, with one bucket; stops it at the end.
+
+    Args:
+        public: buckets, once they are made, that anybody may read without credentials.
 
     Raises:
         UsageError: SeaweedFS is not installed, or does not start; its words are in ``weed.log``.
@@ -65,7 +71,9 @@ def serving(folder: Path, bucket: str = "photos") -> Iterator[Server]:
     folder.mkdir(parents=True, exist_ok=True)
     keys, guest = Keys.new(), Keys.new()
     config, log = folder / "s3.json", folder / "weed.log"
-    config.write_text(json.dumps({"identities": [_identity("admin", keys, _ALL), _identity("guest", guest, [])]}))
+    anybody = {"name": "anonymous", "actions": [f"Read:{name}" for name in public]}
+    identities = [_identity("admin", keys, _ALL), _identity("guest", guest, []), *([anybody] if public else [])]
+    config.write_text(json.dumps({"identities": identities}))
     config.chmod(0o600)
     s3, catalog, master, volume, filer = _free_ports(5)
     arguments = {
@@ -74,20 +82,34 @@ def serving(folder: Path, bucket: str = "photos") -> Iterator[Server]:
         "admin.ui": "false", "s3.config": config, "bucket": bucket,
     }  # fmt: skip
     (folder / "data").mkdir(exist_ok=True)
-    with log.open("wb") as words:
-        line = [weed, "mini", *(f"-{name}={value}" for name, value in arguments.items())]
-        process = subprocess.Popen(line, stdout=words, stderr=subprocess.STDOUT, cwd=folder)  # noqa: S603 - our own words
-    try:
-        server = Server(f"http://127.0.0.1:{s3}", f"http://127.0.0.1:{catalog}", keys, guest)
+    line = [weed, "mini", *(f"-{name}={value}" for name, value in arguments.items())]
+    running: list[subprocess.Popen[bytes]] = []
+
+    def start() -> None:
+        with log.open("ab") as words:
+            process = subprocess.Popen(line, stdout=words, stderr=subprocess.STDOUT, cwd=folder)  # noqa: S603 - our own words
+        running.append(process)
         _wait(process, server, bucket, log)
+
+    def stop() -> None:
+        while running:
+            _end(running.pop())
+
+    server = Server(f"http://127.0.0.1:{s3}", f"http://127.0.0.1:{catalog}", keys, guest, stop, start)
+    try:
+        start()
         yield server
     finally:
-        process.terminate()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        stop()
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def _program() -> str:

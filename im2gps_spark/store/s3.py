@@ -11,10 +11,11 @@ from typing import Any, NoReturn
 import boto3
 from botocore import UNSIGNED
 from botocore.client import Config as ClientConfig
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, ParamValidationError
 
 from im2gps_spark.errors import UsageError
 from im2gps_spark.photos.reasons import Reason, Rejected
+from im2gps_spark.store.listing import Listed, Page
 from im2gps_spark.store.passing import Patience, TryAgain
 from im2gps_spark.store.settings import MEND, SCHEME, S3Settings
 
@@ -27,6 +28,9 @@ _MISSING = {"NoSuchKey", "NoSuchBucket", "NotFound", "404"}
 _FORBIDDEN = {"AccessDenied", "AllAccessDisabled", "403"}
 # What the store may have against the one who asks, not against the photo: put right, the photo can be had.
 _OUR_FAULT = {"InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "RequestTimeTooSkewed"}
+
+# Stores say some of what may pass with a status that means a fault of ours.
+_PASSING = {"RequestTimeout", "SlowDown", "Throttling", "ThrottlingException", "InternalError", "ServiceUnavailable"}
 
 
 @lru_cache(maxsize=8)
@@ -141,6 +145,51 @@ def exists(uri: str, settings: S3Settings) -> bool:
         return Patience(2 * settings.connect_timeout_s, _TRIES_TO_ASK).until_it_works(ask)
     except TryAgain as error:
         raise UsageError(f"{uri}: the store can't be asked ({error}); {MEND}") from error
+
+
+def page(bucket: str, root: str, prefix: str, one_level: bool, following: str | None, settings: S3Settings) -> Page:
+    """A page of what a bucket holds, by one request (ListObjectsV2: up to 1000 keys); see ``listing.Ask``.
+
+    Args:
+        root: empty, or ends in a slash; keys and prefixes in the answer and ``prefix`` are below it.
+        one_level: prefixes stand for what lies deeper.
+
+    Raises:
+        UsageError: there is no such bucket, or it may not be listed: asking again is no use.
+        TryAgain: the failure may pass.
+    """
+    options: dict[str, str] = {"Bucket": bucket, "Prefix": root + prefix}
+    if one_level:
+        options["Delimiter"] = "/"
+    if following is not None:
+        options["ContinuationToken"] = following
+    where = f"{SCHEME}{bucket}/{root}{prefix}"
+    try:
+        answer = shared_client(settings).list_objects_v2(**options)
+    except (NoCredentialsError, ParamValidationError) as error:
+        raise UsageError(f"{where} can't be listed ({error}); {MEND}, or photos.root") from error
+    except ClientError as error:
+        _refuse_list(where, bucket, error)
+    except (BotoCoreError, OSError) as error:
+        raise TryAgain(f"{where}: {type(error).__name__}: {error}") from error
+    found = (
+        Listed(one["Key"].removeprefix(root), one["Size"], one["LastModified"], one.get("ETag", "").strip('"') or None)
+        for one in answer.get("Contents", [])
+        if not one["Key"].endswith("/")
+    )
+    below = [one["Prefix"].removeprefix(root) for one in answer.get("CommonPrefixes", [])]
+    return Page(list(found), below, answer["NextContinuationToken"] if answer["IsTruncated"] else None)
+
+
+def _refuse_list(where: str, bucket: str, error: ClientError) -> NoReturn:
+    code, status = _code(error), _status(error)
+    if status >= 500 or status in (408, 429) or code in _PASSING:
+        raise TryAgain(f"{where}: {status} {code}") from error
+    if status == 404 or code in _MISSING:
+        raise UsageError(f"{where}: there is no bucket {bucket}; mend photos.root or s3.endpoint") from error
+    if status == 403:
+        raise UsageError(f"{where} may not be listed ({code}); {MEND}, or let them list it (s3:ListBucket)") from error
+    raise UsageError(f"{where} can't be listed ({status} {code}); {MEND}, or s3.region, or photos.root") from error
 
 
 def _status(error: ClientError) -> int:

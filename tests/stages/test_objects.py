@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,7 +15,7 @@ from pyspark.sql import SparkSession
 
 from im2gps_spark.errors import StageError, UsageError
 from im2gps_spark.photos.reasons import Reason, Status
-from im2gps_spark.sample.objects import Server
+from im2gps_spark.sample.objects import Server, serving
 from im2gps_spark.store import s3
 from im2gps_spark.store.settings import S3Settings
 from im2gps_spark.store.tables import DESCRIPTORS, OUTCOMES, PHOTOS
@@ -133,6 +135,72 @@ def test_a_store_that_is_down_stops_the_job_and_nothing_is_recorded(shelf, tmp_p
     with pytest.raises(StageError, match=r"read_failed"):
         there.run("describe", 's3.endpoint="http://127.0.0.1:9"', "describe.retry_deadline_s=0.1")
     assert found(there) == ([], [])
+
+
+# How often a photo is asked for in vain before the store is started again.
+IN_VAIN = 4
+
+
+@pytest.mark.timeout(600)
+def test_an_outage_with_faults_before_and_after_it_leaves_no_trace(spark, sample, tmp_path):
+    """The server stops in the middle and comes back; 5 % of the answers are 503, 1 % of the bodies are cut short."""
+    root = sample.folder / "photos"
+
+    def described(name: str, photos: str, **store: object) -> tuple[list[tuple], list[tuple]]:
+        (tmp_path / name).mkdir()
+        made = Workshop.opened(
+            tmp_path / name,
+            photos={"root": photos, "key": "images/{photo_id}.jpg", "metadata": [str(root / "corpus.tsv.gz")]},
+            describe={"descriptors": ["gist"], "retry_deadline_s": 120.0},
+            s3=store,
+        )
+        made.run("ingest", "ingest.min_accuracy=0")
+        made.run("describe")
+        return found(made)
+
+    calm = described("calm", str(root))
+    befell: Counter[str] = Counter()
+    in_vain: Counter[str] = Counter()
+    middle, down, enough = threading.Event(), threading.Event(), threading.Event()
+
+    def fault(path: str, time: int) -> str | None:
+        befell["asked"] += 1
+        if befell["asked"] > len(calm[1]) // 2:
+            middle.set()
+        if down.is_set():
+            in_vain[path] += 1
+            if in_vain[path] >= IN_VAIN:
+                enough.set()
+        drawn = crc32(f"{path} {time}".encode()) / 2**32
+        what = "503" if drawn < 0.05 else "cut" if drawn < 0.06 else None
+        befell[str(what)] += 1
+        return what
+
+    # Workers have the credentials of the tests' other server: here anybody may read.
+    with serving(tmp_path / "server", public=["photos"]) as server:
+        store = s3.client(S3Settings(endpoint=server.endpoint), server.keys.access, server.keys.secret)
+
+        def put(file: Path) -> None:
+            store.put_object(Bucket="photos", Key=f"images/{file.name}", Body=file.read_bytes())
+
+        def outage() -> None:
+            middle.wait(200)
+            server.stop()
+            down.set()
+            enough.wait(60)
+            down.clear()
+            server.start()
+
+        with ThreadPoolExecutor(16) as pool:
+            list(pool.map(put, (root / "images").glob("*.jpg")))
+        with faulty(server.endpoint, fault) as endpoint, ThreadPoolExecutor(1) as pool:
+            ended = pool.submit(outage)
+            stormy = described("stormy", "s3://photos", endpoint=endpoint, anonymous=True)
+            ended.result()
+    assert enough.is_set()
+    assert befell["503"] > 5
+    assert befell["cut"] > 0
+    assert stormy == calm
 
 
 def test_a_root_without_photos_or_a_store_that_is_not_there_is_told_before_anything_is_written(shelf, tmp_path):

@@ -41,9 +41,15 @@ def faulty(endpoint: str, fault: Callable[[str, int], str | None]) -> Iterator[s
                 return
             upstream = http.client.HTTPConnection(store)
             # The signature covers the name of the host that was asked: it is handed on as it is.
-            upstream.request(self.command, self.path, headers=dict(self.headers.items()))
-            answer = upstream.getresponse()
-            body = answer.read()
+            try:
+                upstream.request(self.command, self.path, headers=dict(self.headers.items()))
+                answer = upstream.getresponse()
+                body = answer.read()
+            except (OSError, http.client.HTTPException):
+                # The store is down: so is what stands before it.
+                self.close_connection = True
+                self.connection.close()
+                return
             self.send_response(answer.status)
             for name, value in answer.getheaders():
                 if name.lower() not in ("transfer-encoding", "connection"):
