@@ -87,6 +87,7 @@ def test_local_toml_shows_every_key_with_its_default():
         "index.root",
         "evaluate.page",
         "atlas.folder",
+        "nightly.folder",
     }
     config = load(CONF / "local.toml").model_dump()
     changed = {key for key in keys(defaults) if at(config, key) != at(defaults, key)}
