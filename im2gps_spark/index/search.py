@@ -90,7 +90,8 @@ class Index:
         rotated = self.trained.rotate(vectors)
         near, lists = self.trained.assign(rotated, nprobe)
         exact = rotated.astype(np.float64)
-        mean = exact @ self._mean
+        # Not by BLAS, whose last bits follow from which rows are together: an answer must not.
+        mean = (exact * self._mean).sum(axis=1)
         spread = np.sqrt(np.maximum(np.einsum("ij,jk,ik->i", exact, self._covariance, exact), 0.0))
         return [Routed(rotated[i], lists[i], near[i], float(mean[i]), float(spread[i])) for i in range(len(rotated))]
 

@@ -334,6 +334,17 @@ def test_a_corpus_of_one_picture_has_no_spread(tmp_path):
     assert [query.spread for query in small.index.route(small.corpus.vectors[:2], 1)] == pytest.approx([0, 0], abs=1e-3)
 
 
+def test_a_query_is_routed_alike_in_any_company(small):
+    vectors = small.corpus.vectors
+    together = small.index.route(vectors, 3)
+    for size in (1, 7):
+        for begin in range(0, 35, size):
+            alone = small.index.route(vectors[begin : begin + size], 3)
+            for ours, theirs in zip(alone, together[begin : begin + size], strict=True):
+                assert (ours.mean, ours.spread) == (theirs.mean, theirs.spread)
+                assert np.array_equal(ours.vector, theirs.vector)
+
+
 def test_a_version_is_opened_once_a_process(small):
     folder, digest = small.index.folder, small.index.manifest.digest
     assert Index.opened(folder, digest) is Index.opened(DiskFolder(Path(str(folder))), digest)

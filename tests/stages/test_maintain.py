@@ -13,7 +13,7 @@ from pyspark.sql import SparkSession
 
 from im2gps_spark.photos.reasons import Status
 from im2gps_spark.store.lake import Lake
-from im2gps_spark.store.tables import EVALUATIONS, PRIORS, RUNS
+from im2gps_spark.store.tables import EVALUATIONS, PRIORS, REASONS, RUNS
 from tests.stages import Workshop
 
 pytestmark = [pytest.mark.spark, pytest.mark.timeout(300)]
@@ -84,8 +84,9 @@ def test_a_second_run_changes_nothing_and_says_so(used, caplog):
         used.workshop.run("maintain")
     assert used.files() == files
     said = [record.getMessage() for record in caplog.records if record.getMessage().startswith("maintain: ")]
-    assert [line.split(";")[0] for line in said[:3]] == [
+    assert [line.split(";")[0] for line in said[:4]] == [
         "maintain: runs: nothing to do",
+        "maintain: reasons: nothing to do",
         "maintain: priors: nothing to do",
         "maintain: in all: nothing to do",
     ]
@@ -110,7 +111,7 @@ def test_few_small_files_are_left_alone_and_tables_that_are_not_there_are_not_ma
     files = used.files()
     used.workshop.run("maintain", f"maintain.min_input_files={COMMITS + 1}")
     assert used.files() == files
-    assert {path.name for path in used.folder.parent.iterdir()} == {PRIORS.name, RUNS.name}
+    assert {path.name for path in used.folder.parent.iterdir()} == {PRIORS.name, RUNS.name, REASONS.name}
 
 
 def test_old_orphans_go_and_recent_files_stay(used: Used, caplog):
