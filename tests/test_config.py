@@ -73,6 +73,13 @@ def test_the_configurations_of_the_repository_load(file):
     load(file)
 
 
+@pytest.mark.parametrize("file", sorted(CONF.glob("*.toml")), ids=lambda file: file.stem)
+def test_every_configuration_that_is_shipped_loads(file):
+    config = load(file)
+    assert config.photos.root
+    assert config.photos.metadata
+
+
 @pytest.mark.skipif(not (CONF / "local.toml").exists(), reason="conf/local.toml is not written yet")
 def test_local_toml_shows_every_key_with_its_default():
     shown = tomllib.loads((CONF / "local.toml").read_text("utf-8"))

@@ -9,7 +9,6 @@ from itertools import islice
 
 import numpy as np
 import pyarrow as pa
-from pyspark import StorageLevel
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -100,7 +99,8 @@ def _round(run: Run, photos: DataFrame, wanted: dict[str, str], item: str) -> No
     count = photos.count()
     tasks = photos.repartition(max(1, -(-count // _PHOTOS_A_TASK)), "photo_id")
     work = partial(_work, settings=run.config.describe, s3=run.config.s3)
-    results = run.stamp(tasks.mapInArrow(work, spark_schema(_RESULT))).persist(StorageLevel.DISK_ONLY)
+    # A photo that could be read once may not be the next time: all commits are of one reading.
+    results = run.stamp(tasks.mapInArrow(work, spark_schema(_RESULT))).persist(run.twice(photos))
     try:
         tally = Tally()
         tally.add(count, results)

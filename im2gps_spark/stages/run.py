@@ -151,10 +151,15 @@ class Run:
     def held(rows: DataFrame) -> DataFrame:
         """The rows as they are now. Rows that are only persisted are read anew once a table behind them is written.
 
-        They can't be computed again where they are lost: on a cluster two executors hold each.
+        They can't be computed again where they are lost: see ``twice``.
         """
+        return rows.localCheckpoint(storageLevel=Run.twice(rows))
+
+    @staticmethod
+    def twice(rows: DataFrame) -> StorageLevel:
+        """Where rows that must not be lost are kept: on a cluster by two executors."""
         here = (rows.sparkSession.sparkContext.master or "").startswith("local")
-        return rows.localCheckpoint(storageLevel=StorageLevel.DISK_ONLY if here else StorageLevel.DISK_ONLY_2)
+        return StorageLevel.DISK_ONLY if here else StorageLevel.DISK_ONLY_2
 
     def stamp(self, rows: DataFrame) -> DataFrame:
         """The rows with this run's ``run_id`` and the time of its start as ``at``."""

@@ -17,7 +17,7 @@ def faulty(endpoint: str, fault: Callable[[str, int], str | None]) -> Iterator[s
     Args:
         endpoint: of the store.
         fault: what is to befall the answer for a path that is asked for the n-th time, from 0: a status, ``cut``,
-            ``reset``, or None.
+            ``reset``, or None. What is written is handed on as it is.
     """
     store = urlsplit(endpoint).netloc
     asked: dict[str, int] = {}
@@ -39,10 +39,19 @@ def faulty(endpoint: str, fault: Callable[[str, int], str | None]) -> Iterator[s
                 self.send_header("Content-Length", "0")
                 self.end_headers()
                 return
+            self.hand_on(what)
+
+        def do_PUT(self) -> None:
+            self.hand_on(None)
+
+        do_POST = do_DELETE = do_PUT
+
+        def hand_on(self, what: str | None) -> None:
             upstream = http.client.HTTPConnection(store)
             # The signature covers the name of the host that was asked: it is handed on as it is.
             try:
-                upstream.request(self.command, self.path, headers=dict(self.headers.items()))
+                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                upstream.request(self.command, self.path, body or None, dict(self.headers.items()))
                 answer = upstream.getresponse()
                 body = answer.read()
             except (OSError, http.client.HTTPException):
