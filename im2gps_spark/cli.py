@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import sys
 from collections.abc import Callable, Sequence
@@ -11,7 +12,7 @@ from typing import NoReturn
 
 from im2gps_spark import __version__, config
 from im2gps_spark.errors import StageError, UsageError
-from im2gps_spark.stages import STAGES, stage
+from im2gps_spark.stages import STAGES, UPKEEP, stage
 
 log = logging.getLogger("im2gps_spark")
 
@@ -25,8 +26,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run_job(name: str) -> None:
     """A stage as a script for spark-submit: exits with the status."""
-    parser = _Parser(prog=f"{name}.py", description=STAGES[name])
+    parser = _Parser(prog=f"{name}.py", description={**STAGES, **UPKEEP}[name])
     _stage_options(parser)
+    _own_options(name, parser)
     options = parser.parse_args()
     sys.exit(guarded(lambda: _run_stage(name, options), verbose=options.verbose))
 
@@ -78,7 +80,8 @@ def _start_logging() -> None:
 
 
 def _run_stage(name: str, options: argparse.Namespace) -> None:
-    settings = config.load(options.config, options.set)
+    _, overrides = _OWN.get(name, _NONE)
+    settings = config.load(options.config, [*options.set, *overrides(options)])
     from im2gps_spark.session import (
         session,  # Spark takes a second to import: not before the options are right
     )
@@ -141,6 +144,30 @@ def _stage_options(parser: argparse.ArgumentParser) -> None:
     _common_options(parser)
 
 
+def _own_options(name: str, parser: argparse.ArgumentParser) -> None:
+    add, _ = _OWN.get(name, _NONE)
+    add(parser)
+
+
+def _forget_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--photo", action="append", default=[], metavar="ID", help="a photo; may be repeated")
+    parser.add_argument("--owner", action="append", default=[], metavar="ID", help="all of an owner; may be repeated")
+    parser.add_argument("--file", metavar="LIST", help="one a line: a photo's id, an owner's (with @, or owner:ID)")
+
+
+def _forget_overrides(options: argparse.Namespace) -> list[str]:
+    photos = [f"forget.photos=[{','.join(options.photo)}]"] if options.photo else []
+    # Text and lists of it are written alike in JSON and TOML.
+    owners = [f"forget.owners={json.dumps(options.owner, ensure_ascii=False)}"] if options.owner else []
+    return [*photos, *owners, *([f"forget.file={options.file}"] if options.file else [])]
+
+
+_Own = tuple[Callable[[argparse.ArgumentParser], None], Callable[[argparse.Namespace], list[str]]]
+_NONE: _Own = (lambda _: None, lambda _: [])
+_OWN: dict[str, _Own] = {"forget": (_forget_options, _forget_overrides)}
+"""Of the stages that have options of their own: what adds them, and what makes overrides of them."""
+
+
 def _common_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="overrides a key")
     parser.add_argument("--verbose", action="store_true", help="where an error happened, too")
@@ -157,9 +184,10 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="im2gps", description="Where on Earth was a photo taken?")
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for name, does in STAGES.items():
+    for name, does in {**STAGES, **UPKEEP}.items():
         command = commands.add_parser(name, help=does, description=does)
         _stage_options(command)
+        _own_options(name, command)
         command.set_defaults(run=lambda options, name=name: _run_stage(name, options))
 
     sample = commands.add_parser("sample", help="make a collection of real imagery with known places")

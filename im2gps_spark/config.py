@@ -24,10 +24,11 @@ from im2gps_spark.store.settings import SCHEME, S3Settings
 
 
 def _one_or_many(value: object) -> object:
-    return [value] if isinstance(value, str) else value
+    return [value] if isinstance(value, str | int) else value
 
 
 Strings = Annotated[list[str], BeforeValidator(_one_or_many)]
+PhotoId = Annotated[int, Field(ge=1, lt=2**63)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
 
 
@@ -193,6 +194,17 @@ class AtlasSection(Section):
     """As ``evaluate.truth``: the true places are marked when given."""
 
 
+class ForgetSection(Section):
+    """What ``forget`` removes for good; the command's --photo, --owner and --file."""
+
+    photos: Annotated[list[PhotoId], BeforeValidator(_one_or_many)] = []
+    """Ids of photos."""
+    owners: Strings = []
+    """Ids of owners, all of whose photos are meant."""
+    file: str = ""
+    """A list of both, one a line; see photos/removal.py."""
+
+
 class SparkSection(Section):
     """The local session that ``im2gps`` makes; spark-submit brings its own settings."""
 
@@ -213,6 +225,7 @@ class Config(Section):
     geolocate: GeolocateSection = GeolocateSection()
     evaluate: EvaluateSection = EvaluateSection()
     atlas: AtlasSection = AtlasSection()
+    forget: ForgetSection = ForgetSection()
     spark: SparkSection = SparkSection()
 
     @property

@@ -14,7 +14,7 @@ import pytest
 from im2gps_spark import __version__
 from im2gps_spark.cli import guarded, main
 from im2gps_spark.errors import StageError, UsageError
-from im2gps_spark.stages import STAGES
+from im2gps_spark.stages import STAGES, UPKEEP
 
 JOBS = Path(__file__).parents[1] / "jobs"
 
@@ -41,13 +41,13 @@ def error_line(capsys: pytest.CaptureFixture[str]) -> str:
 # --- configuration ---
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", [*STAGES, *UPKEEP])
 def test_a_wrong_key_is_status_2_and_one_line(capsys, stage):
     assert main([stage, "--set", "photos.colection=a"]) == 2
     assert "photos.colection: no such key; [photos] has collection, " in error_line(capsys)
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", [*STAGES, *UPKEEP])
 def test_a_missing_configuration_is_status_2_and_one_line(capsys, tmp_path, stage):
     assert main([stage, "--config", str(tmp_path / "gone.toml")]) == 2
     line = error_line(capsys)
@@ -152,7 +152,9 @@ def test_help_names_every_command(capsys):
         main(["--help"])
     assert caught.value.code == 0
     told = capsys.readouterr().out
-    assert [name for name in [*STAGES, "sample", "demo", "query", "export", "model"] if f"    {name}" not in told] == []
+    assert [
+        name for name in [*STAGES, *UPKEEP, "sample", "demo", "query", "export", "model"] if f"    {name}" not in told
+    ] == []
 
 
 def test_the_version(capsys):
@@ -164,7 +166,7 @@ def test_the_version(capsys):
 # --- jobs for spark-submit ---
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", [*STAGES, *UPKEEP])
 def test_a_stage_is_a_job_with_the_same_statuses(capsys, monkeypatch, stage):
     job = JOBS / f"{stage}.py"
     assert len(job.read_text("utf-8").splitlines()) < 40

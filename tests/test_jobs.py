@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from im2gps_spark.stages import STAGES
+from im2gps_spark.stages import STAGES, UPKEEP
 from im2gps_spark.store.tables import OUTCOMES, PHOTOS, RUNS
 from tests.stages import Sample, Workshop
 
@@ -18,7 +18,7 @@ REPOSITORY = Path(__file__).parents[1]
 
 def test_there_is_a_short_job_for_every_stage_and_no_other():
     jobs = {path.stem: path.read_text("utf-8") for path in (REPOSITORY / "jobs").glob("*.py")}
-    assert set(jobs) == set(STAGES)
+    assert set(jobs) == {*STAGES, *UPKEEP}
     for stage, text in jobs.items():
         assert len(text.splitlines()) < 40
         assert f'run_job("{stage}")' in text

@@ -23,6 +23,9 @@ STAGES = {
     "atlas": "posteriors into a page of maps",
 }
 
+UPKEEP = {"forget": "photos and owners out of tables, index and snapshots, for good"}
+"""Run beside the road, now and then; else as a stage is."""
+
 
 def stage(name: str) -> Callable[[SparkSession, Config], Tally]:
     """The function of a stage; it is imported when it is asked for."""

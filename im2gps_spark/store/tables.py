@@ -202,4 +202,16 @@ PRIORS = Table(
     provenance=(),
 )
 
-TABLES = (PHOTOS, OUTCOMES, DESCRIPTORS, NEIGHBOURS, POSTERIORS, EVALUATIONS, RUNS, PRIORS)
+TOMBSTONES = Table(
+    "tombstones",
+    (
+        # Of a forgotten photo or owner: see photos/tombstone.py. Nothing else is kept of them.
+        ("hash", "string"),
+        ("at", "timestamp"),
+        ("run_id", "string"),
+    ),
+    key=("hash",),
+    provenance=("run_id", "at"),
+)
+
+TABLES = (PHOTOS, OUTCOMES, DESCRIPTORS, NEIGHBOURS, POSTERIORS, EVALUATIONS, RUNS, PRIORS, TOMBSTONES)

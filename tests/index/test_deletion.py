@@ -56,7 +56,8 @@ def contents(folder: DiskFolder) -> dict[str, bytes]:
 
 def expected(manifest: Manifest, gone: NDArray[np.int64]) -> dict[str, bytes]:
     """Every shard's files, of the rows that stay, written as ``build`` writes them."""
-    shard_of_list, files = np.array(manifest.shard_of_list), {}
+    shard_of_list = np.array(manifest.shard_of_list)
+    files: dict[str, bytes] = {}
     for shard in range(manifest.shards):
         stay = (shard_of_list[ROWS.lists] == shard) & ~np.isin(ROWS.photo_id, gone)
         part = chosen(ROWS, stay).sorted()

@@ -133,13 +133,16 @@ def map_of(row: Mapping[str, Any]) -> MultiOrderMap:
     return MultiOrderMap(cells, np.array([cell["mass"] for cell in row["map"]]))
 
 
-def line(photo_id: int, owner: str, latitude: float | None = None, longitude: float | None = None) -> str:
+def line(
+    photo_id: int, owner: str, latitude: float | None = None, longitude: float | None = None, title: str = ""
+) -> str:
     """A line of metadata in 25 columns, with a geotag or without."""
     fields = {
         "photo_id": str(photo_id),
         "hash": f"{photo_id:032x}",
         "owner_id": owner,
         "extension": "jpg",
+        "title": title,
         "marker": "0",
     }
     if latitude is not None and longitude is not None:
