@@ -17,7 +17,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from im2gps_spark.errors import StageError
-from im2gps_spark.index.manifest import Manifest, shard_files
+from im2gps_spark.index.manifest import TRAINED, Manifest, shard_files
 from im2gps_spark.index.shard import Rows, arrow_bytes, faiss_bytes
 from im2gps_spark.index.training import Trained
 from im2gps_spark.store.folder import Folder
@@ -38,16 +38,14 @@ class Rewritten:
     files: dict[str, str]
 
 
-def delete(
-    folder: Folder, manifest: Manifest, trained: Trained, shard: int, ids: NDArray[np.int64]
-) -> Rewritten | None:
+def delete(folder: Folder, manifest: Manifest, shard: int, ids: NDArray[np.int64]) -> Rewritten | None:
     """Takes photos out of a shard's files; None where there is nothing to do.
 
     The manifest is the caller's to write, last. Owners' counts and the corpus' moments stay as they were built.
 
     Args:
         folder: of the index version.
-        manifest, trained: the version's.
+        manifest: the version's.
         shard: its number.
         ids: of photos, in any order; those that are not there are passed over.
 
@@ -62,6 +60,7 @@ def delete(
         return None
     stored = stored_rows(manifest.lists_of(shard), _read(folder, codes, known), table)
     rows = without(stored, ids)
+    trained = Trained.from_bytes(_read(folder, TRAINED, {manifest.files[TRAINED]}))
     data = {codes: faiss_bytes(trained, manifest.lists_of(shard), rows), photos: arrow_bytes(rows)}
     known |= {hashlib.sha256(one).hexdigest() for one in data.values()}
     folder.write(_notes(shard), json.dumps(sorted(known)).encode())

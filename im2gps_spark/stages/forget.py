@@ -15,8 +15,7 @@ from pyspark.sql import DataFrame, SparkSession
 from im2gps_spark.config import Config, ForgetSection
 from im2gps_spark.errors import StageError, UsageError
 from im2gps_spark.index.deletion import delete
-from im2gps_spark.index.manifest import TRAINED, Manifest, shard_files
-from im2gps_spark.index.training import Trained
+from im2gps_spark.index.manifest import Manifest, shard_files
 from im2gps_spark.photos.reasons import Status
 from im2gps_spark.photos.removal import Removal, read_removal
 from im2gps_spark.photos.tombstone import OWNER, PHOTO
@@ -150,8 +149,7 @@ def _rewrite(
     for batch in batches:
         for row in batch.to_pylist():
             folder, manifest = places[row["version"]]
-            trained = Trained.from_bytes(folder.read(TRAINED))
-            made = delete(folder, manifest, trained, row["shard"], ids.value)
+            made = delete(folder, manifest, row["shard"], ids.value)
             if made:
                 faiss, arrow = (made.files[name] for name in shard_files(made.shard))
                 out = {**row, "rows": made.rows, "faiss": faiss, "arrow": arrow}
@@ -182,8 +180,8 @@ def _out_of_snapshots(run: Run, tables: list[Table]) -> None:
         expired += upkeep.expire(spark, table, upkeep.ALWAYS)
         if upkeep.snapshots(spark, table) > 1:
             raise StageError(
-                f"table {table.name}: branches or tags keep older snapshots, and the rows in them; drop them "
-                f"(SELECT * FROM {table.path}.refs) and run this again"
+                f"table {table.name}: branches or tags keep older snapshots, and the rows in them; "
+                f"drop what {table.path}.refs lists besides main and run this again"
             )
         orphans += upkeep.remove_orphans(spark, table, dt.datetime.now(dt.UTC) - _ORPHANS)
     run.say(f"{expired} snapshots expired, {orphans} files of no snapshot removed")

@@ -15,10 +15,9 @@ from numpy.typing import NDArray
 from im2gps_spark.errors import StageError
 from im2gps_spark.index.deletion import delete
 from im2gps_spark.index.library import Library
-from im2gps_spark.index.manifest import TRAINED, Manifest, shard_files
+from im2gps_spark.index.manifest import Manifest, shard_files
 from im2gps_spark.index.search import Index
 from im2gps_spark.index.shard import arrow_bytes, faiss_bytes
-from im2gps_spark.index.training import Trained
 from im2gps_spark.store.folder import DiskFolder
 from tests.index import chosen, draw, rows_of, trained_on, write_version
 
@@ -37,10 +36,9 @@ def folder(tmp_path: Path) -> DiskFolder:
 def delete_everywhere(folder: DiskFolder, ids: NDArray[np.int64]) -> Manifest:
     """As the stage does it: every shard, then the manifest, then the remains."""
     manifest = Manifest.read(folder)
-    trained = Trained.from_bytes(folder.read(TRAINED))
     rows, files = list(manifest.rows), dict(manifest.files)
     for shard in range(manifest.shards):
-        made = delete(folder, manifest, trained, shard, ids)
+        made = delete(folder, manifest, shard, ids)
         if made:
             rows[shard] = made.rows
             files |= made.files
@@ -176,7 +174,7 @@ def broken_off(folder: DiskFolder, monkeypatch: pytest.MonkeyPatch, writes: int,
             assert left[0] == 0
 
 
-@pytest.mark.parametrize("file", shard_files(1))
+@pytest.mark.parametrize("file", [*shard_files(1), "trained.faiss"])
 def test_a_file_that_has_changed_is_refused_and_not_made_good(folder, file):
     gone = ROWS.photo_id[shard_of(Manifest.read(folder)) == 1][:1]
     data = bytearray(folder.read(file))
