@@ -158,8 +158,8 @@ def _forget_options(parser: argparse.ArgumentParser) -> None:
 def _forget_overrides(options: argparse.Namespace) -> list[str]:
     photos = [f"forget.photos=[{','.join(options.photo)}]"] if options.photo else []
     # Text and lists of it are written alike in JSON and TOML.
-    owners = [f"forget.owners={json.dumps(options.owner, ensure_ascii=False)}"] if options.owner else []
-    return [*photos, *owners, *([f"forget.file={options.file}"] if options.file else [])]
+    texts = {"owners": options.owner, "file": options.file}
+    return photos + [f"forget.{key}={json.dumps(text, ensure_ascii=False)}" for key, text in texts.items() if text]
 
 
 _Own = tuple[Callable[[argparse.ArgumentParser], None], Callable[[argparse.Namespace], list[str]]]

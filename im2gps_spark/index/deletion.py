@@ -41,7 +41,8 @@ class Rewritten:
 def delete(folder: Folder, manifest: Manifest, shard: int, ids: NDArray[np.int64]) -> Rewritten | None:
     """Takes photos out of a shard's files; None where there is nothing to do.
 
-    The manifest is the caller's to write, last. Owners' counts and the corpus' moments stay as they were built.
+    The caller writes the manifest, and then clears the notes away. Owners' counts and the corpus' moments stay as they
+    were built.
 
     Args:
         folder: of the index version.
@@ -65,6 +66,11 @@ def delete(folder: Folder, manifest: Manifest, shard: int, ids: NDArray[np.int64
     known |= {hashlib.sha256(one).hexdigest() for one in data.values()}
     folder.write(_notes(shard), json.dumps(sorted(known)).encode())
     return Rewritten(shard, len(rows.photo_id), {name: folder.write(name, one) for name, one in data.items()})
+
+
+def clear_notes(folder: Folder, shard: int) -> None:
+    """To be called once the manifest has the checksums of the shard's new files."""
+    folder.remove(_notes(shard))
 
 
 def without(rows: Rows, ids: NDArray[np.int64]) -> Rows:

@@ -14,7 +14,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from im2gps_spark.config import Config, ForgetSection
 from im2gps_spark.errors import StageError, UsageError
-from im2gps_spark.index.deletion import delete
+from im2gps_spark.index.deletion import clear_notes, delete
 from im2gps_spark.index.manifest import Manifest, shard_files
 from im2gps_spark.photos.reasons import Status
 from im2gps_spark.photos.removal import Removal, read_removal
@@ -43,7 +43,8 @@ _ORPHANS = dt.timedelta(hours=25)
 _NOT_TOUCHED = (
     "not touched: photos and metadata where they lie; pages that were written (atlas, evaluation); what was made of "
     "many photos together (others' maps, prior, training, calibration, figures), until it is made anew; copies of "
-    "shards in index.cache on other machines, until the index is next used there"
+    "shards in index.cache on other machines, until the index is next used there; versions that a bucket keeps of its "
+    "objects"
 )
 
 
@@ -62,7 +63,7 @@ def forget(spark: SparkSession, config: Config) -> Tally:
     versions = run.library.versions()
     owners = spark.createDataFrame([(owner,) for owner in asked.owners], "owner_id string")
     photos = run.held(_photos(run, asked, owners))
-    run.say(f"{len(asked.photos)} photos and {len(asked.owners)} owners asked for: {photos.count()} photos")
+    run.say(f"{len(asked.photos)} photos and {len(asked.owners)} owners asked for: {photos.count()} photos in all")
     _say_unknown(run, asked)
     _bury(run, asked, photos)
     tables = [table for table in TABLES if _named_by(table) and spark.catalog.tableExists(table.path)]
@@ -168,6 +169,7 @@ def _write_manifest(run: Run, manifest: Manifest, rewritten: list[dict]) -> None
     for made in rewritten:
         for name in shard_files(made["shard"]):
             folder.drop_copies(name)
+        clear_notes(folder, made["shard"])
     gone = sum(manifest.rows) - sum(rows)
     run.say(f"index {manifest.index_version}: {gone} photos removed, {len(rewritten)} of {len(rows)} shards rewritten")
 

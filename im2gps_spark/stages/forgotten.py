@@ -18,8 +18,8 @@ def tombstone(kind: str, column: str) -> Column:
 
 def without_forgotten(lake: Lake, lines: DataFrame) -> DataFrame:
     """Lines of metadata; of a forgotten photo's, or owner's, only where it is and that it was rejected."""
-    tombstones = lake.read(TOMBSTONES)
-    if tombstones.isEmpty():
+    tombstones = _tombstones(lake)
+    if tombstones is None:
         return lines
     photos, owners = (
         tombstones.select(F.col("hash").alias(f"{kind}_hash"), F.lit(True).alias(f"{kind}_forgotten"))
@@ -40,5 +40,14 @@ def without_forgotten(lake: Lake, lines: DataFrame) -> DataFrame:
 
 def not_forgotten(lake: Lake, rows: DataFrame) -> DataFrame:
     """Rows whose ``photo_id`` is no forgotten photo's."""
-    tombstones = lake.read(TOMBSTONES).select("hash")
+    tombstones = _tombstones(lake)
+    if tombstones is None:
+        return rows
     return rows.join(tombstones, tombstone(PHOTO, "photo_id") == F.col("hash"), "left_anti")
+
+
+def _tombstones(lake: Lake) -> DataFrame | None:
+    """All hashes, ``hash``; None where nothing was ever forgotten."""
+    if not lake.spark.catalog.tableExists(TOMBSTONES.path):
+        return None
+    return lake.read(TOMBSTONES).select("hash")

@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from im2gps_spark.errors import StageError
-from im2gps_spark.index.deletion import delete
-from im2gps_spark.index.library import Library
+from im2gps_spark.index.deletion import clear_notes, delete
 from im2gps_spark.index.manifest import Manifest, shard_files
 from im2gps_spark.index.search import Index
 from im2gps_spark.index.shard import arrow_bytes, faiss_bytes
@@ -34,7 +33,7 @@ def folder(tmp_path: Path) -> DiskFolder:
 
 
 def delete_everywhere(folder: DiskFolder, ids: NDArray[np.int64]) -> Manifest:
-    """As the stage does it: every shard, then the manifest, then the remains."""
+    """As the stage does it: every shard, then the manifest, then the notes."""
     manifest = Manifest.read(folder)
     rows, files = list(manifest.rows), dict(manifest.files)
     for shard in range(manifest.shards):
@@ -44,7 +43,8 @@ def delete_everywhere(folder: DiskFolder, ids: NDArray[np.int64]) -> Manifest:
             files |= made.files
     manifest = replace(manifest, rows=rows, files=files)
     manifest.write(folder)
-    Library(folder.root.parents[1]).remove_remains()
+    for shard in range(manifest.shards):
+        clear_notes(folder, shard)
     return manifest
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from pyspark.sql import SparkSession
 
+from im2gps_spark.analyst import connect
 from im2gps_spark.errors import StageError, UsageError
 from im2gps_spark.index.library import Library
 from im2gps_spark.index.search import Index
@@ -220,12 +221,13 @@ def test_the_index_is_whole_and_its_other_shards_are_as_they_were(forgotten):
 
 def test_the_report_counts_and_names_nobody(forgotten):
     said = "\n".join(forgotten.said)
-    assert "2 photos and 1 owners asked for: 6 photos" in said
+    assert "2 photos and 1 owners asked for: 6 photos in all" in said
     assert f"1 of them are in no row of photos, a tombstone bars them all the same: {photo_tombstone(UNKNOWN)}" in said
     assert "photos: 5 rows removed" in said
     assert "descriptors: 5 rows removed" in said
     for manifest in Library(forgotten.workshop.folder / "index").versions():
         assert f"index {manifest.index_version}: 4 photos removed" in said
+    assert "0 remains" in said
     assert "not touched: " in said
     for name in (OWNER, *map(str, GONE), str(UNKNOWN), *map(title_of, GONE)):
         assert name not in said
@@ -293,6 +295,7 @@ def test_tables_of_which_nothing_stays(shelf):
     assert all(before.values())
     shelf.run("forget", f"forget.owners={json.dumps(OWNERS[:2])}")
     assert shelf.rows(PHOTOS) == []
+    assert connect(shelf.folder / "warehouse").sql("SELECT count(*) FROM photos").fetchone() == (0,)
     after = traces(shelf.folder / "warehouse", CORPUS[:3], texts)
     assert {name: files for name, files in after.items() if files} == {}
 
