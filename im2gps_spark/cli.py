@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import sys
 from collections.abc import Callable, Sequence
@@ -27,6 +28,7 @@ def run_job(name: str) -> None:
     """A stage as a script for spark-submit: exits with the status."""
     parser = _Parser(prog=f"{name}.py", description=STAGES[name])
     _stage_options(parser)
+    _own_options(name, parser)
     options = parser.parse_args()
     sys.exit(guarded(lambda: _run_stage(name, options), verbose=options.verbose))
 
@@ -78,7 +80,8 @@ def _start_logging() -> None:
 
 
 def _run_stage(name: str, options: argparse.Namespace) -> None:
-    settings = config.load(options.config, options.set)
+    _, overrides = _OWN.get(name, _NONE)
+    settings = config.load(options.config, [*options.set, *overrides(options)])
     from im2gps_spark.session import (
         session,  # Spark takes a second to import: not before the options are right
     )
@@ -152,6 +155,41 @@ def _stage_options(parser: argparse.ArgumentParser) -> None:
     _common_options(parser)
 
 
+def _own_options(name: str, parser: argparse.ArgumentParser) -> None:
+    add, _ = _OWN.get(name, _NONE)
+    add(parser)
+
+
+def _forget_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--photo", action="append", default=[], metavar="ID", help="a photo; may be repeated")
+    parser.add_argument("--owner", action="append", default=[], metavar="ID", help="all of an owner; may be repeated")
+    parser.add_argument("--file", metavar="LIST", help="one a line: a photo's id, an owner's (with @, or owner:ID)")
+
+
+def _forget_overrides(options: argparse.Namespace) -> list[str]:
+    photos = [f"forget.photos=[{','.join(options.photo)}]"] if options.photo else []
+    # Text and lists of it are written alike in JSON and TOML.
+    texts = {"owners": options.owner, "file": options.file}
+    return photos + [f"forget.{key}={json.dumps(text, ensure_ascii=False)}" for key, text in texts.items() if text]
+
+
+def _nightly_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--night", metavar="DATE", help="such as 2026-11-23; geolocate.night, or today (UTC)")
+
+
+def _nightly_overrides(options: argparse.Namespace) -> list[str]:
+    return [f"geolocate.night={options.night}"] if options.night else []
+
+
+_Own = tuple[Callable[[argparse.ArgumentParser], None], Callable[[argparse.Namespace], list[str]]]
+_NONE: _Own = (lambda _: None, lambda _: [])
+_OWN: dict[str, _Own] = {
+    "forget": (_forget_options, _forget_overrides),
+    "nightly": (_nightly_options, _nightly_overrides),
+}
+"""Of the stages that have options of their own: what adds them, and what makes overrides of them."""
+
+
 def _common_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="overrides a key")
     parser.add_argument("--verbose", action="store_true", help="where an error happened, too")
@@ -171,6 +209,7 @@ def _parser() -> argparse.ArgumentParser:
     for name, does in STAGES.items():
         command = commands.add_parser(name, help=does, description=does)
         _stage_options(command)
+        _own_options(name, command)
         command.set_defaults(run=lambda options, name=name: _run_stage(name, options))
 
     sample = commands.add_parser("sample", help="make a collection of real imagery with known places")

@@ -24,10 +24,11 @@ from im2gps_spark.store.settings import SCHEME, S3Settings
 
 
 def _one_or_many(value: object) -> object:
-    return [value] if isinstance(value, str) else value
+    return [value] if isinstance(value, str | int) else value
 
 
 Strings = Annotated[list[str], BeforeValidator(_one_or_many)]
+PhotoId = Annotated[int, Field(ge=1, lt=2**63)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
 
 
@@ -222,6 +223,17 @@ class MaintainSection(Section):
     """Small files of a partition, or manifests of a table, from which on they are made into larger ones."""
 
 
+class ForgetSection(Section):
+    """What ``forget`` removes for good; the command's --photo, --owner and --file."""
+
+    photos: Annotated[list[PhotoId], BeforeValidator(_one_or_many)] = []
+    """Ids of photos."""
+    owners: Strings = []
+    """Ids of owners, all of whose photos are meant."""
+    file: str = ""
+    """A list of both, one a line; see photos/removal.py."""
+
+
 class SparkSection(Section):
     """The local session that ``im2gps`` makes; spark-submit brings its own settings."""
 
@@ -244,6 +256,7 @@ class Config(Section):
     nightly: NightlySection = NightlySection()
     atlas: AtlasSection = AtlasSection()
     maintain: MaintainSection = MaintainSection()
+    forget: ForgetSection = ForgetSection()
     spark: SparkSection = SparkSection()
 
     @property

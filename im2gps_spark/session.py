@@ -99,6 +99,7 @@ def session(config: Config, name: str) -> Iterator[SparkSession]:
     """
     running = _running()
     if running is not None:
+        _check_libraries(running, config)
         yield _with_catalog(running, catalog_settings(config))
         return
     made = _start(config, name)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from pyspark.sql import SparkSession
 
-from im2gps_spark.config import Config
+from im2gps_spark.config import Config, TablesSection
 from im2gps_spark.sample import make_sample
 from im2gps_spark.sample.imagery import BlueMarble
 from im2gps_spark.sample.objects import Server, serving
@@ -37,9 +37,11 @@ def spark(objects: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     Stages ask ``im2gps_spark.session`` for a session by their configuration: with this one running they get it, or
     one beside it for another warehouse.
     """
-    options = local_settings(Config())["spark.driver.extraJavaOptions"]
+    # With what tables in S3 need: a session can't be given libraries later.
+    settings_in_s3 = local_settings(Config(tables=TablesSection(catalog=objects.catalog)))
     conf = {
-        "spark.driver.extraJavaOptions": f"{options} {QUICK_START}",
+        **{key: settings_in_s3[key] for key in ("spark.jars", "spark.jars.packages")},
+        "spark.driver.extraJavaOptions": f"{settings_in_s3['spark.driver.extraJavaOptions']} {QUICK_START}",
         "spark.sql.shuffle.partitions": "2",
     }
     folder = tmp_path_factory.mktemp("spark")

@@ -7,6 +7,7 @@ import runpy
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -146,6 +147,20 @@ def test_an_export_without_astropy_names_the_extra(capsys, monkeypatch):
         monkeypatch.setitem(sys.modules, name, None)
     assert main(["export", "--photo", "1", "--to", "a.fits"]) == 2
     assert "pip install 'im2gps-spark[fits]'" in error_line(capsys)
+
+
+def test_what_is_to_be_forgotten_is_named_by_options_of_its_own(monkeypatch):
+    asked = []
+    monkeypatch.setattr("im2gps_spark.session.session", lambda *_: nullcontext())
+    monkeypatch.setattr("im2gps_spark.cli.stage", lambda _: lambda _, settings: asked.append(settings.forget))
+    words = ["--photo", "17", "--owner", "é \\ 1@N0", "--photo", "18", "--file", "[odd]", "--owner", 'a"b@N1']
+    assert main(["forget", *words]) == 0
+    assert asked[0].model_dump() == {"photos": [17, 18], "owners": ["é \\ 1@N0", 'a"b@N1'], "file": "[odd]"}
+
+
+def test_a_photo_to_be_forgotten_has_a_number(capsys):
+    assert main(["forget", "--photo", "one"]) == 2
+    assert "forget.photos" in error_line(capsys)
 
 
 def test_help_names_every_command(capsys):

@@ -12,12 +12,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from im2gps_spark.errors import StageError, UsageError
-from im2gps_spark.index.manifest import TRAINED, Manifest
+from im2gps_spark.index.manifest import MANIFEST, TRAINED, Manifest
 from im2gps_spark.index.plan import Plan
 from im2gps_spark.index.training import Errors, Trained
 from im2gps_spark.posterior.calibration import Calibration
 from im2gps_spark.posterior.prior import Shape
 from im2gps_spark.store.folder import DiskFolder, Folder
+
+AT_WORK = "AT_WORK"
+"""The mark (``store.lease``) in an index's folder of whoever changes it together with the tables."""
 
 _CALIBRATION = "calibration.json"
 _SHAPE = "prior.json"
@@ -104,6 +107,38 @@ class Library:
             return self.root.read("CURRENT").decode().strip()
         except FileNotFoundError:
             return None
+
+    def versions(self) -> list[Manifest]:
+        """The manifests of all versions, in use or not, in the order of their names.
+
+        Raises:
+            UsageError: one is of a format that this program does not know.
+        """
+        whole, _ = self._versions()
+        return [Manifest.read(self.version_folder(version)) for version in whole]
+
+    def remove_remains(self) -> int:
+        """Removes what was broken off: folders of no version, and in a version's folder files that are none of its.
+
+        Nothing must be about to write there. Returns how many folders and files there were.
+        """
+        whole, broken = self._versions()
+        for version in broken:
+            (self.root / "versions").remove(version)
+        strange = []
+        for version in whole:
+            folder = self.version_folder(version)
+            own = {MANIFEST, _CALIBRATION, _SHAPE, *Manifest.read(folder).files}
+            strange += [(folder, name) for name in folder.names() if name not in own]
+        for folder, name in strange:
+            folder.remove(name)
+        return len(broken) + len(strange)
+
+    def _versions(self) -> tuple[list[str], list[str]]:
+        """The names of versions that have a manifest, and of those that a build did not live to finish."""
+        names = (self.root / "versions").names()
+        whole = [name for name in names if MANIFEST in self.version_folder(name).names()]
+        return whole, [name for name in names if name not in whole]
 
     def has(self, version: str) -> bool:
         """Whether a version is there, whole."""

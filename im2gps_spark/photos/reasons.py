@@ -33,6 +33,7 @@ class Reason(StrEnum):
     DUPLICATE_ID = "duplicate_id", "an earlier line of the collection has the same photo id"
     VIDEO = "video", "the line describes a video"
     MISSING_KEY_FIELD = "missing_key_field", "photos.key asks for a column that is empty or malformed in this line"
+    FORGOTTEN = "forgotten", "the photo or its owner was to be forgotten: nothing of the line is kept"
     # The geotag.
     MISSING_GEOTAG = "missing_geotag", "the collection needs geotags and the line has none"
     BAD_COORDINATES = "bad_coordinates", "latitude or longitude is no number or not on Earth"

@@ -26,6 +26,7 @@ STAGES = {
     "atlas": "posteriors into a page of maps",
     "maintain": "small files, old snapshots and orphans of the tables into room on the disk",
     "nightly": "a night's uploads: ingest, describe, geolocate, evaluate; then they join the corpus",
+    "forget": "photos and owners out of tables, index and snapshots, for good",
 }
 
 

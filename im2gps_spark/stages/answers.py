@@ -12,6 +12,7 @@ from im2gps_spark.errors import UsageError
 from im2gps_spark.evaluation.truth import read_truth
 from im2gps_spark.photos.reasons import Reason, Status
 from im2gps_spark.stages.described import photos_of
+from im2gps_spark.stages.forgotten import not_forgotten
 from im2gps_spark.store.lake import Lake
 from im2gps_spark.store.tables import POSTERIORS
 
@@ -38,6 +39,8 @@ def answers_of(lake: Lake, config: Config) -> DataFrame:
 def truth_of(lake: Lake, config: Config, file: str) -> DataFrame:
     """True places: photo_id, truth_latitude, truth_longitude, owner_id; from a file, else the photos' geotags.
 
+    What the file says of forgotten photos is passed over.
+
     Raises:
         UsageError: the file can't be used, or has two places for a photo.
     """
@@ -52,6 +55,7 @@ def truth_of(lake: Lake, config: Config, file: str) -> DataFrame:
     if repeated:
         raise UsageError(f"truth {file}: photo {repeated[0]} stands in it more than once")
     truth = lake.spark.createDataFrame(rows, "photo_id bigint, truth_latitude double, truth_longitude double")
+    truth = not_forgotten(lake, truth)
     owners = photos.select("photo_id", "owner_id").withColumn("known", F.lit(True))
     return truth.join(owners, "photo_id", "left")
 

@@ -17,6 +17,7 @@ from im2gps_spark.photos.metadata import ROWS, Rules, parse
 from im2gps_spark.photos.reasons import Reason, Status
 from im2gps_spark.photos.tags import load_negative
 from im2gps_spark.stages.arrow import spark_schema
+from im2gps_spark.stages.forgotten import without_forgotten
 from im2gps_spark.stages.run import Run, Tally
 from im2gps_spark.store import lines, photos
 from im2gps_spark.store.settings import SCHEME, S3Settings
@@ -28,7 +29,8 @@ _PROBED = 20
 def ingest(spark: SparkSession, config: Config) -> Tally:
     """Reads ``photos.metadata`` into the collection ``photos.collection``.
 
-    Every line gets a row in ``outcomes``; every photo id, accepted or not, one in ``photos``.
+    Every line gets a row in ``outcomes``; every photo id, accepted or not, one in ``photos``. Of a line that is
+    of a forgotten photo or owner there is but the outcome, without the id.
 
     Raises:
         UsageError: nothing at photos.root or photos.metadata, or no photo under its key.
@@ -42,7 +44,9 @@ def ingest(spark: SparkSession, config: Config) -> Tally:
     parsed = _parse(spark, splits, _rules(config, root), config.s3).persist(StorageLevel.DISK_ONLY)
     try:
         rows_in = parsed.count()
-        rows = _without_repeats(parsed).withColumn("collection", F.lit(config.photos.collection))
+        rows = _without_repeats(without_forgotten(run.lake, parsed)).withColumn(
+            "collection", F.lit(config.photos.collection)
+        )
         rows = run.stamp(rows).persist(StorageLevel.DISK_ONLY)
         run.tally.add(rows_in, rows)
         run.check()

@@ -5,13 +5,14 @@ from __future__ import annotations
 import datetime as dt
 from dataclasses import dataclass
 
-from pyspark.sql import DataFrame, Row, SparkSession
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from im2gps_spark.config import Config, MaintainSection
 from im2gps_spark.photos.reasons import Status
 from im2gps_spark.stages.run import Run, Tally
-from im2gps_spark.store.tables import CATALOG, TABLES, Table
+from im2gps_spark.store import upkeep
+from im2gps_spark.store.tables import TABLES, Table
 
 _MANIFEST_BYTES = 8 * 2**20
 """What Iceberg fills a manifest to (commit.manifest.target-size-bytes)."""
@@ -61,34 +62,17 @@ def maintain(spark: SparkSession, config: Config) -> Tally:
 def _upkeep(spark: SparkSession, table: Table, state: State, settings: MaintainSection) -> int:
     """All procedures, in an order in which each leaves its remains to the next; returns the number of orphans."""
     options = f"map('min-input-files', '{settings.min_input_files}')"
-    _call(spark, "rewrite_data_files", table, options=options)
+    upkeep.call(spark, "rewrite_data_files", table, options=options)
     # Manifests of full size would be written anew each time.
     needed = -(-state.manifest_bytes // _MANIFEST_BYTES)
     if state.manifests >= needed + settings.min_input_files:
-        _call(spark, "rewrite_manifests", table)
-    expired = _days_ago(settings.keep_snapshots_days)
-    _call(spark, "expire_snapshots", table, older_than=expired, retain_last=str(settings.keep_snapshots))
-    lost = _days_ago(settings.keep_orphans_days)
-    # Where the files are Iceberg's own affair (S3FileIO), Hadoop, which lists them by default, knows no such scheme.
-    by_iceberg = "false" if _in_hadoop(spark, table) else "true"
-    return len(_call(spark, "remove_orphan_files", table, older_than=lost, prefix_listing=by_iceberg))
+        upkeep.call(spark, "rewrite_manifests", table)
+    upkeep.expire(spark, table, _days_ago(settings.keep_snapshots_days), settings.keep_snapshots)
+    return upkeep.remove_orphans(spark, table, _days_ago(settings.keep_orphans_days))
 
 
-def _call(spark: SparkSession, procedure: str, table: Table, **arguments: str) -> list[Row]:
-    """Arguments are SQL."""
-    given = {"table": f"'{table.path}'", **arguments}
-    words = ", ".join(f"{name} => {value}" for name, value in given.items())
-    return spark.sql(f"CALL {CATALOG}.system.{procedure}({words})").collect()
-
-
-def _days_ago(days: float) -> str:
-    return f"TIMESTAMP '{dt.datetime.now(dt.UTC) - dt.timedelta(days=days):%Y-%m-%d %H:%M:%S.%f}+00:00'"
-
-
-def _in_hadoop(spark: SparkSession, table: Table) -> bool:
-    """Whether a table's files lie where Hadoop's file systems of a plain Spark find them."""
-    file = _meta(spark, table, "metadata_log_entries").select("file").first()
-    return file is None or not str(file["file"]).startswith(("s3://", "s3a://"))
+def _days_ago(days: float) -> dt.datetime:
+    return dt.datetime.now(dt.UTC) - dt.timedelta(days=days)
 
 
 def _meta(spark: SparkSession, table: Table, name: str) -> DataFrame:

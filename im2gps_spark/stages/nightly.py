@@ -8,6 +8,7 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from im2gps_spark.config import Config
+from im2gps_spark.index.library import AT_WORK
 from im2gps_spark.photos.reasons import Status
 from im2gps_spark.stages.build import build
 from im2gps_spark.stages.describe import describe
@@ -22,9 +23,6 @@ from im2gps_spark.stages.run import Run, Tally
 from im2gps_spark.store.lease import only_one
 from im2gps_spark.store.opening import files_under
 from im2gps_spark.store.tables import EVALUATIONS, PHOTOS, POSTERIORS
-
-MARK = "NIGHT"
-"""Held in the index's folder while a night is at work: the one place that all nights of an index change."""
 
 
 def nightly(spark: SparkSession, config: Config) -> Tally:
@@ -44,7 +42,7 @@ def nightly(spark: SparkSession, config: Config) -> Tally:
     config = _of_night(config, run.started_at.date())
     night, collection = config.geolocate.night, config.geolocate.collection
     run.say(f"night {night} of {collection}: ingest, describe, geolocate, evaluate, join, build")
-    with only_one(run.library.root, MARK) as still_alone:
+    with only_one(run.library.root, AT_WORK) as still_alone:
         steps: Steps = {}
         if _has_arrived(run, config):
             steps["ingest"] = ingest(spark, config)

@@ -65,6 +65,13 @@ class Cache:
             os.utime(path)
         return path
 
+    def drop(self, name: str) -> None:
+        """Removes the copies of a file, if there are any; a process that has one mapped keeps what it maps."""
+        folder = self.root / name
+        if folder.is_dir():
+            with self._alone(folder / "any"):
+                _remove_but(folder, ".lock")
+
     def _fetch(self, path: Path, checksum: str, fetch: Callable[[Path], str]) -> None:
         passing = path.with_name(".coming")
         try:
@@ -74,9 +81,7 @@ class Cache:
             passing.replace(path)
         finally:
             passing.unlink(missing_ok=True)
-        for other in path.parent.iterdir():  # copies of what the file was before
-            if other.name not in (path.name, ".lock"):
-                other.unlink(missing_ok=True)
+        _remove_but(path.parent, path.name, ".lock")  # copies of what the file was before
         self._make_room(path)
 
     @contextmanager
@@ -96,6 +101,12 @@ class Cache:
             if path != new:
                 path.unlink(missing_ok=True)
                 over -= size
+
+
+def _remove_but(folder: Path, *names: str) -> None:
+    for other in folder.iterdir():
+        if other.name not in names:
+            other.unlink(missing_ok=True)
 
 
 def _is_copy(path: Path) -> bool:

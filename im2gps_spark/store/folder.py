@@ -47,6 +47,9 @@ class Folder(Protocol):
             StageError: the file has other bytes.
         """
 
+    def drop_copies(self, name: str) -> None:
+        """Removes what copies ``local`` made of a file on this machine, if any."""
+
     def names(self) -> list[str]:
         """The names of what lies right in the folder, sorted."""
 
@@ -92,6 +95,9 @@ class DiskFolder:
         if not path.is_file():
             raise FileNotFoundError(str(path))
         return path
+
+    def drop_copies(self, name: str) -> None:
+        """There are none."""
 
     def names(self) -> list[str]:
         """See ``Folder``."""
@@ -156,13 +162,19 @@ class S3Folder:
 
     def local(self, name: str, checksum: str) -> Path:
         """See ``Folder``; a copy in the cache."""
-        # Below the cache by the whole address: two indexes have files of the same name.
-        below = f"{self.root}/{name}".removeprefix(SCHEME).replace("..", "__")
-        store = hashlib.sha256(self.s3.endpoint.encode()).hexdigest()[:12]
         try:
-            return self.cache.file(f"{store}/{below}", checksum, lambda path: self._fetch(name, path))
+            return self.cache.file(self._copy(name), checksum, lambda path: self._fetch(name, path))
         except ValueError as error:
             raise StageError(f"{self.root}/{name} {error}: it has changed since it was written") from error
+
+    def drop_copies(self, name: str) -> None:
+        """See ``Folder``."""
+        self.cache.drop(self._copy(name))
+
+    def _copy(self, name: str) -> str:
+        """What a file is called in the cache: by its whole address, for two indexes have files of the same name."""
+        below = f"{self.root}/{name}".removeprefix(SCHEME).replace("..", "__")
+        return f"{hashlib.sha256(self.s3.endpoint.encode()).hexdigest()[:12]}/{below}"
 
     def _fetch(self, name: str, path: Path) -> str:
         def fetch(client: Any, address: dict[str, str]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import reduce
 from operator import and_
 
@@ -11,7 +11,9 @@ from pyspark.sql import functions as F
 
 from im2gps_spark.store.tables import CATALOG, NAMESPACE, Table
 
-_PROPERTIES = "TBLPROPERTIES ('format-version'='2', 'write.parquet.compression-codec'='zstd')"
+# Rows that are deleted are not to stay in their files beside a note that they are: files are written anew.
+_COPY = ", ".join(f"'write.{write}.mode'='copy-on-write'" for write in ("delete", "update", "merge"))
+_PROPERTIES = f"TBLPROPERTIES ('format-version'='2', 'write.parquet.compression-codec'='zstd', {_COPY})"
 
 
 class Lake:
@@ -70,6 +72,28 @@ class Lake:
         """Puts rows in the place of those that meet the condition, in one commit."""
         self._ensure(table)
         rows.select(*table.column_names).writeTo(table.path).overwrite(F.expr(condition))
+
+    def delete(self, table: Table, named: Mapping[str, DataFrame]) -> int:
+        """Removes rows in one commit, or in none if there are none; returns how many there were.
+
+        Args:
+            table: where from.
+            named: for columns of the table, frames of one column: a row goes if any of its values is among them.
+        """
+        self._ensure(table)
+        views = {f"named_{table.name}_{column}": rows for column, rows in named.items()}
+        for view, rows in views.items():
+            rows.createOrReplaceTempView(view)
+        among = " OR ".join(f"{c} IN (SELECT * FROM {view})" for c, view in zip(named, views, strict=True))  # noqa: S608
+        where = f"{table.path} WHERE {among}"
+        try:
+            count: int = self.spark.sql(f"SELECT count(*) FROM {where}").collect()[0][0]  # noqa: S608
+            if count:
+                self.spark.sql(f"DELETE FROM {where}")  # noqa: S608
+        finally:
+            for view in views:
+                self.spark.catalog.dropTempView(view)
+        return count
 
     def rows(self, table: Table, values: Sequence[Sequence[object]]) -> DataFrame:
         """A DataFrame of the table's schema from a few rows at hand."""

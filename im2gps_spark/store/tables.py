@@ -234,4 +234,19 @@ PRIORS = Table(
     provenance=(),
 )
 
-TABLES = (PHOTOS, OUTCOMES, DESCRIPTORS, PICTURES, NEIGHBOURS, POSTERIORS, EVALUATIONS, RUNS, REASONS, PRIORS)
+TOMBSTONES = Table(
+    "tombstones",
+    (
+        # Of a forgotten photo or owner: see photos/tombstone.py. Nothing else is kept of them.
+        ("hash", "string"),
+        ("at", "timestamp"),
+        ("run_id", "string"),
+    ),
+    key=("hash",),
+    provenance=("run_id", "at"),
+)
+
+TABLES = (
+    *(PHOTOS, OUTCOMES, DESCRIPTORS, PICTURES, NEIGHBOURS, POSTERIORS, EVALUATIONS, RUNS, REASONS, PRIORS),
+    TOMBSTONES,
+)

@@ -207,6 +207,32 @@ def test_a_folder_without_its_manifest_is_no_version(library, version):
         library.current()
 
 
+def test_all_versions_are_told_and_what_is_none_can_be_removed(library, version, made):
+    write_version(folder_of(library, "v0"), made, CORPUS)
+    broken = write_version(folder_of(library, "v2"), made, CORPUS)
+    (folder_of(library, "v2") / MANIFEST).unlink()
+    (folder_of(library, "v0") / ".shard-0000.arrow.0123").write_bytes(b"half")
+    (folder_of(library, "v0") / "calibration.json").write_text("{}")
+    before = contents(folder_of(library, "v1"))
+    assert [manifest.index_version for manifest in library.versions()] == ["v0", "v1"]
+    assert library.remove_remains() == 2
+    assert not folder_of(library, "v2").exists()
+    assert set(contents(folder_of(library, "v0"))) == {*broken.files, MANIFEST, "calibration.json"}
+    assert contents(folder_of(library, "v1")) == before
+    assert library.remove_remains() == 0
+
+
+def test_a_library_without_versions(library):
+    assert library.versions() == []
+    assert library.remove_remains() == 0
+
+
+def test_versions_of_another_format_are_not_passed_over(library, version):
+    rewrite(folder_of(library, "v1"), format=FORMAT + 1)
+    with pytest.raises(UsageError, match="is not of format"):
+        library.versions()
+
+
 @pytest.mark.parametrize("number", [FORMAT + 1, FORMAT - 1, str(FORMAT), None])
 def test_another_format_is_refused(library, version, number):
     rewrite(folder_of(library, "v1"), format=number)

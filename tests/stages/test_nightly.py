@@ -13,7 +13,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from im2gps_spark.errors import StageError, UsageError
-from im2gps_spark.index.library import Library
+from im2gps_spark.index.library import AT_WORK, Library
 from im2gps_spark.photos.reasons import Reason, Status
 from im2gps_spark.stages import nightly as stage
 from im2gps_spark.stages.run import Tally
@@ -183,8 +183,8 @@ def test_a_second_at_once_is_refused_with_a_clear_line(town):
     root = folder_at(town.workshop.folder / "index", S3Settings(), Cache())
     before = town.tables()
     with (
-        only_one(root, stage.MARK),
-        pytest.raises(StageError, match=r"NIGHT is held by process \d+ on .*: let it finish"),
+        only_one(root, AT_WORK),
+        pytest.raises(StageError, match=r"AT_WORK is held by process \d+ on .*: let it finish"),
     ):
         town.night(SECOND)
     assert town.tables() == before

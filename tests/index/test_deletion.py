@@ -1,0 +1,186 @@
+"""Taking photos out of shards: the files are those of a build without them, whatever broke off on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from im2gps_spark.errors import StageError
+from im2gps_spark.index.deletion import clear_notes, delete
+from im2gps_spark.index.manifest import Manifest, shard_files
+from im2gps_spark.index.search import Index
+from im2gps_spark.index.shard import arrow_bytes, faiss_bytes
+from im2gps_spark.store.folder import DiskFolder
+from tests.index import chosen, draw, rows_of, trained_on, write_version
+
+CORPUS = draw(160, seed=5)
+QUANTIZERS = trained_on(CORPUS, lists=6, shards=3)
+ROWS = rows_of(QUANTIZERS[0], CORPUS)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> DiskFolder:
+    """Of a version in three shards."""
+    write_version(tmp_path / "versions" / "v1", QUANTIZERS, CORPUS)
+    return DiskFolder(tmp_path / "versions" / "v1")
+
+
+def delete_everywhere(folder: DiskFolder, ids: NDArray[np.int64]) -> Manifest:
+    """As the stage does it: every shard, then the manifest, then the notes."""
+    manifest = Manifest.read(folder)
+    rows, files = list(manifest.rows), dict(manifest.files)
+    for shard in range(manifest.shards):
+        made = delete(folder, manifest, shard, ids)
+        if made:
+            rows[shard] = made.rows
+            files |= made.files
+    manifest = replace(manifest, rows=rows, files=files)
+    manifest.write(folder)
+    for shard in range(manifest.shards):
+        clear_notes(folder, shard)
+    return manifest
+
+
+def contents(folder: DiskFolder) -> dict[str, bytes]:
+    return {name: folder.read(name) for name in folder.names()}
+
+
+def expected(manifest: Manifest, gone: NDArray[np.int64]) -> dict[str, bytes]:
+    """Every shard's files, of the rows that stay, written as ``build`` writes them."""
+    shard_of_list = np.array(manifest.shard_of_list)
+    files: dict[str, bytes] = {}
+    for shard in range(manifest.shards):
+        stay = (shard_of_list[ROWS.lists] == shard) & ~np.isin(ROWS.photo_id, gone)
+        part = chosen(ROWS, stay).sorted()
+        data = faiss_bytes(QUANTIZERS[0], manifest.lists_of(shard), part), arrow_bytes(part)
+        files |= dict(zip(shard_files(shard), data, strict=True))
+    return files
+
+
+def shard_of(manifest: Manifest) -> NDArray[np.int64]:
+    """The shard of each photo of the corpus."""
+    return np.array(manifest.shard_of_list)[ROWS.lists]
+
+
+def check(folder: DiskFolder, gone: NDArray[np.int64]) -> None:
+    manifest = Manifest.read(folder)
+    manifest.check_files(folder)
+    here = contents(folder)
+    assert {name: here[name] for name in expected(manifest, gone)} == expected(manifest, gone)
+    stay = ~np.isin(ROWS.photo_id, gone)
+    assert manifest.rows == np.bincount(shard_of(manifest)[stay], minlength=manifest.shards).tolist()
+    assert set(here) == {*manifest.files, "manifest.json"}
+
+
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(st.sets(st.integers(0, len(CORPUS) - 1), max_size=len(CORPUS)), st.integers(0, 5))
+def test_the_files_are_those_of_a_build_without_the_photos(tmp_path_factory, places, unknown):
+    root = tmp_path_factory.mktemp("index")
+    write_version(root / "versions" / "v1", QUANTIZERS, CORPUS)
+    folder = DiskFolder(root / "versions" / "v1")
+    gone = ROWS.photo_id[sorted(places)]
+    asked = np.concatenate([gone, 7 + np.arange(unknown, dtype=np.int64)])
+    delete_everywhere(folder, asked[::-1])
+    check(folder, gone)
+
+
+def test_a_shard_without_any_of_the_photos_is_not_written(folder):
+    manifest = Manifest.read(folder)
+    gone = ROWS.photo_id[shard_of(manifest) == 1][:2]
+    before = {name: (folder.root / name).stat().st_mtime_ns for name in folder.names()}
+    delete_everywhere(folder, gone)
+    after = {name: (folder.root / name).stat().st_mtime_ns for name in folder.names()}
+    assert {name for name in after if after[name] != before[name]} == {*shard_files(1), "manifest.json"}
+    check(folder, gone)
+
+
+def test_photos_that_are_not_there_leave_everything_as_it_was(folder):
+    before = contents(folder)
+    delete_everywhere(folder, np.array([1, 2, 3]))
+    assert contents(folder) == before
+
+
+def test_an_empty_shard_and_a_corpus_that_is_all_gone(folder):
+    delete_everywhere(folder, ROWS.photo_id)
+    check(folder, ROWS.photo_id)
+    assert sum(Manifest.read(folder).rows) == 0
+    delete_everywhere(folder, ROWS.photo_id)
+    check(folder, ROWS.photo_id)
+    index = Index(folder)
+    queries = index.route(CORPUS.vectors[:3], 6)
+    assert all(len(index.search_shard(0, queries, [(0, None)] * 3, 5)[i]) == 0 for i in range(3))
+
+
+def test_no_answer_names_them_and_the_others_are_found_as_before(folder):
+    gone = ROWS.photo_id[::3]
+    delete_everywhere(folder, gone)
+    index = Index(folder)
+    found = []
+    for query in index.route(CORPUS.vectors[:20], 6):
+        parts = [index.search_shard(shard, [query], [(0, None)], 200)[0] for shard in range(3)]
+        ids = np.concatenate([part.photo_id for part in parts])
+        assert sorted(ids) == sorted(np.setdiff1d(ROWS.photo_id, gone))
+        found.append(ids)
+    assert len(found) == 20
+
+
+# --- broken off ---
+
+
+@pytest.mark.parametrize("writes", range(8))
+def test_a_deletion_that_is_broken_off_is_finished_by_the_next(folder, monkeypatch, writes):
+    """Two shards are to be rewritten, three writes each, and then the manifest."""
+    manifest = Manifest.read(folder)
+    gone = np.concatenate([ROWS.photo_id[shard_of(manifest) == shard][:3] for shard in (0, 2)])
+    broken_off(folder, monkeypatch, writes, gone)
+    delete_everywhere(folder, gone)
+    check(folder, gone)
+
+
+@pytest.mark.parametrize("writes", range(7))
+def test_another_deletion_may_finish_it(folder, monkeypatch, writes):
+    """Those that were under way are then gone from files that had been begun; the index is whole again."""
+    gone = ROWS.photo_id[shard_of(Manifest.read(folder)) == 0][:3]
+    broken_off(folder, monkeypatch, writes, gone)
+    other = ROWS.photo_id[shard_of(Manifest.read(folder)) == 1][:1]
+    delete_everywhere(folder, other)
+    begun = writes >= 2  # the notes, and the first of the two files
+    check(folder, np.concatenate([gone, other]) if begun else other)
+
+
+def broken_off(folder: DiskFolder, monkeypatch: pytest.MonkeyPatch, writes: int, gone: NDArray[np.int64]) -> None:
+    """A deletion that is killed before its next write."""
+    write: Callable[[DiskFolder, str, bytes], str] = DiskFolder.write
+    left = [writes]
+
+    def killed(self: DiskFolder, name: str, data: bytes) -> str:
+        if not left[0]:
+            raise KeyboardInterrupt
+        left[0] -= 1
+        return write(self, name, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(DiskFolder, "write", killed)
+        try:
+            delete_everywhere(folder, gone)
+        except KeyboardInterrupt:
+            assert left[0] == 0
+
+
+@pytest.mark.parametrize("file", [*shard_files(1), "trained.faiss"])
+def test_a_file_that_has_changed_is_refused_and_not_made_good(folder, file):
+    gone = ROWS.photo_id[shard_of(Manifest.read(folder)) == 1][:1]
+    data = bytearray(folder.read(file))
+    data[len(data) // 2] ^= 1
+    (folder.root / file).write_bytes(data)
+    before = contents(folder)
+    with pytest.raises(StageError, match=f"{file} has changed since it was written"):
+        delete_everywhere(folder, gone)
+    assert contents(folder) == before
