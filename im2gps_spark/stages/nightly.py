@@ -22,6 +22,7 @@ from im2gps_spark.stages.night_report import INDEX, Steps, keep_drift, night_rep
 from im2gps_spark.stages.run import Run, Tally
 from im2gps_spark.store.lease import only_one
 from im2gps_spark.store.opening import files_under
+from im2gps_spark.store.settings import SCHEME
 from im2gps_spark.store.tables import EVALUATIONS, PHOTOS, POSTERIORS
 
 
@@ -44,8 +45,9 @@ def nightly(spark: SparkSession, config: Config) -> Tally:
     run.say(f"night {night} of {collection}: ingest, describe, geolocate, evaluate, join, build")
     with only_one(run.library.root, AT_WORK) as still_alone:
         steps: Steps = {}
-        if _has_arrived(run, config):
-            steps["ingest"] = ingest(spark, config)
+        if arrived := _arrived(run, config):
+            photos = config.photos.model_copy(update={"metadata": arrived})
+            steps["ingest"] = ingest(spark, config.model_copy(update={"photos": photos}))
         still_alone()
         steps["describe"] = describe(spark, config)
         still_alone()
@@ -81,12 +83,16 @@ def _of_night(config: Config, today: dt.date) -> Config:
     return config.model_copy(update=sections)
 
 
-def _has_arrived(run: Run, config: Config) -> bool:
-    """Whether there is any metadata: a night without uploads has an empty folder of them, or in S3 none at all."""
-    found = [name for name in config.photos.metadata if files_under(name, config.s3) not in ({}, None)]
-    if not found:
-        run.say(f"no metadata in {', '.join(config.photos.metadata) or 'photos.metadata, which is not set'}")
-    return bool(found)
+def _arrived(run: Run, config: Config) -> list[str]:
+    """What there is of ``photos.metadata``: a night without uploads has an empty folder, or in S3 nothing at all."""
+    found = []
+    for name in config.photos.metadata:
+        files = files_under(name, config.s3)
+        if files == {} or (files is None and name.startswith(SCHEME)):
+            run.say(f"no metadata in {name}")
+        else:
+            found.append(name)  # of a folder that is not there, ingest says so
+    return found
 
 
 def _is_there(run: Run, config: Config) -> bool:

@@ -151,6 +151,8 @@ def test_the_same_night_twice_and_a_night_without_uploads_change_nothing(town):
     empty = town.workshop.folder / "empty"
     empty.mkdir(exist_ok=True)
     assert town.night("2026-11-19", f"photos.metadata={json.dumps([str(empty)])}").rows_in == 0
+    with pytest.raises(UsageError, match=r"there is no file or folder .*mistyped"):
+        town.night("2026-11-19", f"photos.metadata={json.dumps([str(empty), 'mistyped'])}")
     assert town.tables() == before
 
 
