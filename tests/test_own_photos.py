@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from im2gps_spark import demo
-from im2gps_spark.config import load
+from im2gps_spark.config import Config, load
 from im2gps_spark.errors import UsageError
 from im2gps_spark.own_photos import KEYS, HeldOut, choose_owners, find_key, hold_out
 from im2gps_spark.photos.key import PhotoKey
@@ -266,7 +266,7 @@ def test_photos_of_one_owner_are_refused_before_any_work(tmp_path):
 def test_a_key_that_is_given_is_not_looked_for(tmp_path, monkeypatch):
     lay(tmp_path / "photos", "odd/{photo_id}.jpeg", [1, 2])
     metadata = write(tmp_path / "meta.tsv", [line(1), line(2, owner="2@N00")])
-    ran = []
+    ran: list[Config] = []
 
     def run(file, overrides, uploads):
         ran.extend((load(file, overrides), load(file, uploads)))
