@@ -80,6 +80,7 @@ def test_the_rows_stay_and_files_manifests_and_snapshots_become_few(used, caplog
 def test_a_second_run_changes_nothing_and_says_so(used, caplog):
     used.workshop.run("maintain", *NOW)
     files = used.files()
+    caplog.clear()
     with caplog.at_level(logging.INFO):
         used.workshop.run("maintain")
     assert used.files() == files
