@@ -20,7 +20,17 @@ def _lite0(**options: Any) -> Descriptor:
     return Lite0(**options)
 
 
-_MAKERS: dict[str, Callable[..., Descriptor]] = {"gist": _gist, "lite0": _lite0}
+def _color(**options: Any) -> Descriptor:
+    from im2gps_spark.descriptors.color import Color
+
+    return Color(**options)
+
+
+_MAKERS: dict[str, Callable[..., Descriptor]] = {
+    "gist": _gist,
+    "lite0": _lite0,
+    "color": _color,
+}
 
 NAMES = tuple(_MAKERS)
 
