@@ -26,10 +26,24 @@ def _color(**options: Any) -> Descriptor:
     return Color(**options)
 
 
+def _tiny(**options: Any) -> Descriptor:
+    from im2gps_spark.descriptors.tiny import Tiny
+
+    return Tiny(**options)
+
+
+def _lines(**options: Any) -> Descriptor:
+    from im2gps_spark.descriptors.lines import Lines
+
+    return Lines(**options)
+
+
 _MAKERS: dict[str, Callable[..., Descriptor]] = {
     "gist": _gist,
     "lite0": _lite0,
     "color": _color,
+    "tiny": _tiny,
+    "lines": _lines,
 }
 
 NAMES = tuple(_MAKERS)
