@@ -49,10 +49,10 @@ def segments(pixels: Pixels) -> Floats:
     """
     longest = max(pixels.shape[:2])
     grey = cv2.cvtColor(_shrunk(pixels), cv2.COLOR_RGB2GRAY)
-    found = cv2.createLineSegmentDetector(cv2.LSD_REFINE_NONE).detect(grey)[0]
+    found: NDArray | None = cv2.createLineSegmentDetector(cv2.LSD_REFINE_NONE).detect(grey)[0]
     if found is None:
         return np.zeros((0, 4))
-    return np.asarray(found, np.float64).reshape(-1, 4) / min(longest, LONGEST_SIDE)
+    return np.asarray(found.reshape(-1, 4) / float(min(longest, LONGEST_SIDE)), np.float64)
 
 
 def _shrunk(pixels: Pixels) -> Pixels:
@@ -85,7 +85,7 @@ def histograms(ends: Floats) -> Floats:
     turn = np.arctan2(up, across) / np.pi * BINS
     grade = np.log(length / SHORTEST) / np.log(LONGEST / SHORTEST) * (BINS - 1)
     grade = np.clip(grade, 0, BINS - 1)
-    return np.stack([_counted(place, length) for place in (turn, grade)]) / length.sum()
+    return np.asarray(np.stack([_counted(place, length) for place in (turn, grade)]) / length.sum())
 
 
 def _counted(place: Floats, weight: Floats) -> Floats:

@@ -38,12 +38,19 @@ def _lines(**options: Any) -> Descriptor:
     return Lines(**options)
 
 
+def _classic(**options: Any) -> Descriptor:
+    from im2gps_spark.descriptors.classic import Classic
+
+    return Classic(**options)
+
+
 _MAKERS: dict[str, Callable[..., Descriptor]] = {
     "gist": _gist,
     "lite0": _lite0,
     "color": _color,
     "tiny": _tiny,
     "lines": _lines,
+    "classic": _classic,
 }
 
 NAMES = tuple(_MAKERS)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 import pytest
 
 from im2gps_spark.descriptors import color
 from im2gps_spark.descriptors.color import BINS, HIGHEST, LOWEST, Color, histogram
-from tests.descriptors.pictures import natural
+from tests.descriptors.pictures import natural, through_jpeg
 from tests.descriptors.test_lab import cie_lab
 
 
@@ -68,8 +67,7 @@ def test_it_does_not_see_where_colours_are():
 
 def test_jpeg_changes_it_little():
     picture = natural(3, 375, 500)
-    coded = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 50])[1]
-    vector, again, tinted = described(picture, cv2.imdecode(coded, cv2.IMREAD_COLOR), np.roll(picture, 1, axis=2))
+    vector, again, tinted = described(picture, through_jpeg(picture, 50), np.roll(picture, 1, axis=2))
     assert np.sum((vector - again) ** 2) < 0.005
     assert np.sum((vector - tinted) ** 2) > 0.05
 

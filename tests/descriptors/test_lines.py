@@ -52,7 +52,7 @@ def test_lengths_are_shares_of_the_longest_side(degrees):
     """Whether it has to shrink or not."""
     for scale in (0.5, 1, 4):
         picture = cv2.resize(drawn(200, degrees), None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        found = segments(picture)
+        found = segments(np.asarray(picture, np.uint8))
         length = np.hypot(found[:, 2] - found[:, 0], found[:, 3] - found[:, 1])
         assert length.max() == pytest.approx(0.5, abs=0.05)
 
