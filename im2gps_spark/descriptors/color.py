@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import product
 from typing import ClassVar
 
 import numpy as np
@@ -37,6 +36,8 @@ LOWEST = (0.0, -70.0, -70.0)
 HIGHEST = (100.0, 70.0, 70.0)
 """Outer edges of the bins; what lies beyond is counted in the outermost. sRGB reaches to 108 in blue, photos rarely."""
 
+_STRIDES = np.array([BINS[1] * BINS[2], BINS[2], 1])
+
 
 def histogram(picture: Pixels) -> NDArray[np.float64]:
     """Shares of the pixels in each bin.
@@ -50,16 +51,15 @@ def histogram(picture: Pixels) -> NDArray[np.float64]:
     Returns:
         (4, 14, 14) float64, L*, a*, b*; its sum is 1.
     """
-    lab = lab_thumbnail(picture, SIDE).reshape(-1, 3).astype(np.float64)
-    bins, lowest, highest = np.array(BINS), np.array(LOWEST), np.array(HIGHEST)
-    place = np.clip((lab - lowest) / (highest - lowest) * bins - 0.5, 0, bins - 1)
-    low = np.minimum(place.astype(np.int64), bins - 2)
-    above = place - low
-    strides = np.array([BINS[1] * BINS[2], BINS[2], 1])
-    first, total = low @ strides, np.zeros(int(np.prod(BINS)))
-    for corner in product((0, 1), repeat=3):
-        part = np.prod(np.where(corner, above, 1.0 - above), axis=1)
-        total += np.bincount(first + strides @ corner, part, minlength=total.size)
+    lab = lab_thumbnail(picture, SIDE).reshape(-1, 3)
+    lowest, highest, bins = (np.array(values, np.float32) for values in (LOWEST, HIGHEST, BINS))
+    place = np.clip((lab - lowest) * (bins / (highest - lowest)) - np.float32(0.5), 0, bins - 1)
+    low = np.minimum(place.astype(np.int64), np.array(BINS) - 2)
+    shares = np.stack([low + 1 - place, place - low], axis=2)
+    parts = shares[:, 0, :, None, None] * shares[:, 1, None, :, None] * shares[:, 2, None, None, :]
+    corners = np.indices((2, 2, 2)).reshape(3, 8)
+    counted = (low @ _STRIDES)[:, None] + _STRIDES @ corners
+    total = np.bincount(counted.ravel(), parts.ravel(), minlength=int(np.prod(BINS)))
     return np.asarray(total.reshape(BINS) / len(lab))
 
 

@@ -47,21 +47,20 @@ def segments(pixels: Pixels) -> Floats:
     Returns:
         (n, 4) float64: x, y of both ends, as shares of the longest side.
     """
-    longest = max(pixels.shape[:2])
-    grey = cv2.cvtColor(_shrunk(pixels), cv2.COLOR_RGB2GRAY)
+    grey = _shrunk(np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)))
     found: NDArray | None = cv2.createLineSegmentDetector(cv2.LSD_REFINE_NONE).detect(grey)[0]
     if found is None:
         return np.zeros((0, 4))
-    return np.asarray(found.reshape(-1, 4) / float(min(longest, LONGEST_SIDE)), np.float64)
+    return np.asarray(found.reshape(-1, 4) / float(max(grey.shape)), np.float64)
 
 
-def _shrunk(pixels: Pixels) -> Pixels:
-    height, width = pixels.shape[:2]
+def _shrunk(grey: NDArray) -> NDArray:
+    height, width = grey.shape
     ratio = LONGEST_SIDE / max(height, width)
     if ratio >= 1:
-        return pixels
+        return grey
     size = (max(round(width * ratio), 1), max(round(height * ratio), 1))
-    return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
+    return np.asarray(cv2.resize(grey, size, interpolation=cv2.INTER_AREA))
 
 
 def histograms(ends: Floats) -> Floats:
@@ -106,7 +105,9 @@ class Lines:
 
     name: ClassVar[str] = "lines"
     dimension: ClassVar[int] = 2 * BINS
-    preprocessing: ClassVar[str] = f"RGB, longest side {LONGEST_SIDE} at most, area interpolation; segments by LSD"
+    preprocessing: ClassVar[str] = (
+        f"luminance, longest side {LONGEST_SIDE} at most, area interpolation; segments by LSD"
+    )
 
     @property
     def version(self) -> str:
