@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from im2gps_spark.descriptors import tiny
-from im2gps_spark.descriptors.tiny import SCALE, SIDE, Tiny
+from im2gps_spark.descriptors.tiny import CHROMA, SCALE, SIDE, Tiny
 from tests.descriptors.pictures import natural, through_jpeg
 from tests.descriptors.test_lab import cie_lab
 
@@ -20,7 +20,7 @@ def test_it_is_lab_of_the_fields_means():
     picture = natural(0)
     means = picture.reshape(16, 8, 16, 8, 3).mean(axis=(1, 3))
     (vector,) = described(picture)
-    np.testing.assert_allclose(vector.reshape(16, 16, 3) * SCALE, cie_lab(means), atol=0.03)
+    np.testing.assert_allclose(vector.reshape(16, 16, 3) * SCALE, cie_lab(means) * [1, CHROMA, CHROMA], atol=0.06)
 
 
 def test_black_and_white_lie_one_apart():
@@ -44,5 +44,5 @@ def test_size_and_jpeg_change_it_little():
 
 def test_the_version_follows_the_parameters(monkeypatch):
     version = Tiny().version
-    monkeypatch.setattr(tiny, "SCALE", 100.0)
+    monkeypatch.setattr(tiny, "CHROMA", 1.0)
     assert Tiny().version != version
