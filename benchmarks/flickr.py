@@ -1,4 +1,4 @@
-"""The 2,000 shared Flickr photos, described by lite0; split by owner; means over owners with their intervals."""
+"""The 2,000 shared Flickr photos, described; split by owner; means over owners with their intervals."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Photos:
 
     Attributes:
         photo_id: (n,) int64.
-        vectors: (n, d) float32, descriptors of unit length.
+        vectors: (n, d) float32, their descriptors.
         latitude, longitude: (n,) degrees; ``places`` as unit vectors (n, 3).
         accuracy: (n,) of the geotag, 1 (world) to 16 (street).
         owner: (n,) whose they are, 0 ... owners - 1.
@@ -58,8 +58,11 @@ class Photos:
         return np.asarray(np.random.default_rng(_SEED).permutation(owners)[self.owner] % FOLDS)
 
 
-def load_photos() -> Photos:
-    """Reads the shared photos and describes them with lite0 on one core (15 s).
+def load_photos(name: str = "lite0") -> Photos:
+    """Reads the shared photos and describes them on one core (15 s with lite0).
+
+    Args:
+        name: of the descriptor.
 
     Raises:
         FileNotFoundError: they are not at hand.
@@ -69,7 +72,7 @@ def load_photos() -> Photos:
     rows = parse(lines, [0] * len(lines), METADATA.name, rules).to_pylist()
     rows = [row for row in rows if row["status"] == Status.OK]
     limit_threads()
-    descriptor = load("lite0")
+    descriptor = load(name)
     tasks = [Task(row["photo_id"], row["uri"], (descriptor.name,)) for row in rows]
     described = list(describe(tasks, {descriptor.name: descriptor}, lambda uri: read(uri, 2**26), decode, batch=32))
     kept = [i for i, photo in enumerate(described) if photo.status == Status.OK]

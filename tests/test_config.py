@@ -137,6 +137,8 @@ def test_text_is_taken_as_it_stands(text):
         ("photos.metadata=['a','b#c']", ["a", "b#c"]),
         ("photos.metadata=[]", []),
         ("describe.descriptors=gist", ["gist"]),
+        ('describe.descriptors=["classic", "color"]', ["classic", "color"]),
+        ("index.descriptor=classic", "classic"),
         ('describe.descriptors=["lite0", "gist", "lite0"]', ["gist", "lite0"]),
         ("geolocate.exclude_same_owner=true", True),
         ("geolocate.exclude_same_owner=false", False),

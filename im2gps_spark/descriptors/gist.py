@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from im2gps_spark.descriptors.fingerprint import fingerprint
 from im2gps_spark.descriptors.gabor import SCALE_STEP, TOP_FREQUENCY, Floats32, GaborBank
+from im2gps_spark.descriptors.lab import lab_thumbnail
 from im2gps_spark.descriptors.protocol import Pixels, Vectors
 from im2gps_spark.descriptors.resize import stretch
 
@@ -81,18 +82,6 @@ def _gaussian(size: int) -> Floats32:
     down, across = np.fft.fftfreq(size, 1 / size), np.fft.rfftfreq(size, 1 / size)
     squared = down[:, None] ** 2 + across[None, :] ** 2
     return np.asarray(np.exp(-squared * np.log(2) / CUTOFF_CYCLES**2), np.float32)
-
-
-def lab_thumbnail(pixels: Pixels, side: int) -> Floats32:
-    """The picture shrunk to ``side`` x ``side`` by area, in CIE L*a*b* (D65, from sRGB).
-
-    Returns:
-        (side, side, 3) float32: L* in 0..100; a*, b* about -127..127.
-    """
-    small = cv2.resize(pixels.astype(np.float32) / 255, (side, side), interpolation=cv2.INTER_AREA)
-    # sRGB's curve (IEC 61966-2-1) by hand: COLOR_RGB2Lab goes by a coarse table and errs by 0.3 units.
-    linear = np.where(small <= 0.04045, small / 12.92, ((small + 0.055) / 1.055) ** 2.4)
-    return np.asarray(cv2.cvtColor(linear.astype(np.float32), cv2.COLOR_LRGB2Lab), np.float32)
 
 
 @dataclass(frozen=True)

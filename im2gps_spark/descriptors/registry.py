@@ -20,7 +20,38 @@ def _lite0(**options: Any) -> Descriptor:
     return Lite0(**options)
 
 
-_MAKERS: dict[str, Callable[..., Descriptor]] = {"gist": _gist, "lite0": _lite0}
+def _color(**options: Any) -> Descriptor:
+    from im2gps_spark.descriptors.color import Color
+
+    return Color(**options)
+
+
+def _tiny(**options: Any) -> Descriptor:
+    from im2gps_spark.descriptors.tiny import Tiny
+
+    return Tiny(**options)
+
+
+def _lines(**options: Any) -> Descriptor:
+    from im2gps_spark.descriptors.lines import Lines
+
+    return Lines(**options)
+
+
+def _classic(**options: Any) -> Descriptor:
+    from im2gps_spark.descriptors.classic import Classic
+
+    return Classic(**options)
+
+
+_MAKERS: dict[str, Callable[..., Descriptor]] = {
+    "gist": _gist,
+    "lite0": _lite0,
+    "color": _color,
+    "tiny": _tiny,
+    "lines": _lines,
+    "classic": _classic,
+}
 
 NAMES = tuple(_MAKERS)
 
