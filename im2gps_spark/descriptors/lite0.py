@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from im2gps_spark.descriptors.efficientnet_lite import DIMENSION, OUTPUT, SIDE, to_onnx
 from im2gps_spark.descriptors.fingerprint import fingerprint
-from im2gps_spark.descriptors.onnx_session import open_session, run
+from im2gps_spark.descriptors.onnx_session import open_session, planes, run
 from im2gps_spark.descriptors.protocol import Pixels, Vectors
 from im2gps_spark.descriptors.resize import stretch
 from im2gps_spark.descriptors.torch_legacy import read_state_dict
@@ -84,6 +84,11 @@ def write_model(path: Path | str) -> None:
         draft.unlink(missing_ok=True)
 
 
+def network_input(pixels: Pixels) -> NDArray[np.float32]:
+    """(3, height, width) as the network was trained on."""
+    return planes(pixels, MEAN, SCALE)
+
+
 @cache
 def _session(threads: int, process: int) -> InferenceSession:
     """One session a process and number of threads. A fork makes its own: threads do not survive it."""
@@ -125,5 +130,5 @@ class Lite0:
     def describe(self, prepared: Sequence[NDArray]) -> Vectors:
         """(n, 1280) float32 of n prepared pictures, each of length 1."""
         session = _session(self.threads, os.getpid())
-        (result,) = run(session, [OUTPUT], prepared, SIDE, MEAN, SCALE)
+        (result,) = run(session, [OUTPUT], prepared, network_input)
         return np.asarray(result / np.linalg.norm(result, axis=1, keepdims=True), np.float32)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -38,33 +38,42 @@ def open_session(model: bytes, threads: int) -> InferenceSession:
     return onnxruntime.InferenceSession(model, options, providers=providers)
 
 
+def planes(pixels: Pixels, mean: float, scale: float) -> NDArray[np.float32]:
+    """(3, height, width) float32 of (height, width, 3): (x - mean) / scale."""
+    made = pixels.transpose(2, 0, 1).astype(np.float32)
+    made -= mean
+    made /= scale
+    return made
+
+
 def run(
-    session: InferenceSession, outputs: Sequence[str], pictures: Sequence[Pixels], side: int, mean: float, scale: float
+    session: InferenceSession,
+    outputs: Sequence[str],
+    pictures: Sequence[Pixels],
+    to_input: Callable[[Pixels], NDArray[np.float32]],
 ) -> list[NDArray[np.float32]]:
-    """What the network says of pictures, each of (x - mean) / scale.
+    """What the network says of pictures.
 
     Always in batches of one size, with zeros for pictures where the last is not full: numbers may follow the size.
 
     Args:
-        session: of a network with one input, N x 3 x side x side float32.
-        outputs: names of outputs, each N x numbers.
-        pictures: n of (side, side, 3) uint8.
+        session: of a network with one input, whose first axis is the batch's.
+        outputs: names of outputs, each with the batch's axis first.
+        pictures: n of one shape.
+        to_input: what the network takes for a picture.
 
     Returns:
-        (n, numbers) for each output.
+        (n, ...) for each output.
     """
-    size = GPU_RUN if session.get_providers()[0] == _CUDA[0] else CPU_RUN
-    (taken,) = (value.name for value in session.get_inputs())
-    batch = np.zeros((size, 3, side, side), np.float32)
-    numbers = {value.name: value.shape[1] for value in session.get_outputs()}
-    result = [np.empty((len(pictures), numbers[name]), np.float32) for name in outputs]
+    (taken,) = session.get_inputs()
+    may_be_many = session.get_providers()[0] == _CUDA[0] and not isinstance(taken.shape[0], int)
+    size = GPU_RUN if may_be_many else CPU_RUN
+    shapes = {value.name: value.shape[1:] for value in session.get_outputs()}
+    found = [[np.zeros((0, *shapes[name]), np.float32)] for name in outputs] if not pictures else [[] for _ in outputs]
     for start in range(0, len(pictures), size):
-        some = pictures[start : start + size]
-        batch[len(some) :] = 0
-        for pixels, planes in zip(some, batch, strict=False):
-            planes[...] = pixels.transpose(2, 0, 1)
-            planes -= mean
-            planes /= scale
-        for into, found in zip(result, session.run(list(outputs), {taken: batch}), strict=True):
-            into[start : start + len(some)] = found[: len(some)]
-    return result
+        some = [to_input(pixels) for pixels in pictures[start : start + size]]
+        batch = np.zeros((size, *some[0].shape), np.float32)
+        batch[: len(some)] = some
+        for parts, part in zip(found, session.run(list(outputs), {taken.name: batch}), strict=True):
+            parts.append(part[: len(some)])
+    return [np.concatenate(parts) for parts in found]

@@ -20,7 +20,13 @@ def _lite0(**options: Any) -> Descriptor:
     return Lite0(**options)
 
 
-_MAKERS: dict[str, Callable[..., Descriptor]] = {"gist": _gist, "lite0": _lite0}
+def _lite0_deep(**options: Any) -> Descriptor:
+    from im2gps_spark.descriptors.lite0_deep import Lite0Deep
+
+    return Lite0Deep(**options)
+
+
+_MAKERS: dict[str, Callable[..., Descriptor]] = {"gist": _gist, "lite0": _lite0, "lite0-deep": _lite0_deep}
 
 NAMES = tuple(_MAKERS)
 

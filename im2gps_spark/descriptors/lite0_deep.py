@@ -1,0 +1,146 @@
+"""The descriptor ``lite0-deep``: four looks at a picture by EfficientNet-Lite0, and its middle layers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from im2gps_spark.descriptors.efficientnet_lite import CHANNELS, DIMENSION, MOMENTS, OUTPUT, SIDE
+from im2gps_spark.descriptors.fingerprint import fingerprint
+from im2gps_spark.descriptors.lite0 import MEAN, SCALE, WEIGHTS_SHA256, model_bytes, network_input
+from im2gps_spark.descriptors.onnx_session import open_session, run
+from im2gps_spark.descriptors.protocol import Pixels, Vectors
+from im2gps_spark.descriptors.resize import stretch
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
+REVISION = 1
+"""Raised whenever a change of the code changes the numbers."""
+
+LARGE_SIDE = 320
+"""Of the larger look, pixels."""
+VIEWS = ("stretched", "mirrored", "centre", "large")
+
+EMBEDDING_WEIGHT = 0.5
+SPREADS = (1.0,) * 15
+
+_KEPT = (SIDE, SIDE, LARGE_SIDE)
+"""Sides of the pictures that ``prepare`` makes: stretched, centre, large."""
+_MOMENTS = tuple(width for channels in CHANNELS for width in (channels, channels))
+
+
+@cache
+def _session(threads: int, process: int) -> InferenceSession:
+    """One session a process and number of threads. A fork makes its own: threads do not survive it."""
+    return open_session(model_bytes(moments=True), threads)
+
+
+@dataclass(frozen=True)
+class Looks:
+    """What the network says of n pictures, view by view in the order of ``VIEWS``.
+
+    Attributes:
+        embeddings: (n, views, 1280) float32, as the network gives them.
+        moments: (n, views, 1568) float32: by stage, means over space of its channels, then means of their squares.
+    """
+
+    embeddings: NDArray[np.float32]
+    moments: NDArray[np.float32]
+
+
+def prepare(pixels: Pixels) -> NDArray[np.uint8]:
+    """The views' pictures one after the other, flat: (608256,) uint8. The mirrored one is made when it is due."""
+    height, width = pixels.shape[:2]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    centre = pixels[top : top + side, left : left + side]
+    made = (stretch(pixels, SIDE), stretch(centre, SIDE), stretch(pixels, LARGE_SIDE))
+    return np.concatenate([picture.ravel() for picture in made])
+
+
+def look(prepared: Sequence[NDArray[np.uint8]], threads: int = 1) -> Looks:
+    """The network's numbers of n prepared pictures; a picture's do not depend on the others or the threads."""
+    session = _session(threads, os.getpid())
+    stretched, centre, large = zip(*map(_pictures, prepared), strict=True) if prepared else ((), (), ())
+    mirrored = [picture[:, ::-1] for picture in stretched]
+    found = [
+        run(session, [OUTPUT, MOMENTS], pictures, network_input) for pictures in (stretched, mirrored, centre, large)
+    ]
+    embeddings, moments = (np.stack([view[i] for view in found], axis=1) for i in range(2))
+    return Looks(embeddings, moments)
+
+
+def combine(looks: Looks) -> Vectors:
+    """(n, 2848) float32: the embedding, then the moments by stage.
+
+    Part by part a unit vector, divided by what two photos lie apart in it (root mean square, ``SPREADS``) and times the
+    root of its weight: expected squared distances are in the proportion of the weights.
+    """
+    parts = [_unit(_unit(looks.embeddings).sum(axis=1)), *moments_by_part(looks.moments.mean(axis=1))]
+    weights = [EMBEDDING_WEIGHT] + [(1.0 - EMBEDDING_WEIGHT) / len(_MOMENTS)] * len(_MOMENTS)
+    factors = np.sqrt(weights) / SPREADS
+    return np.concatenate(
+        [part * factor for part, factor in zip(parts, factors, strict=True)], axis=1, dtype=np.float32
+    )
+
+
+def moments_by_part(moments: NDArray[np.float32]) -> list[NDArray[np.float64]]:
+    """Signed square roots of (n, 1568) moments, as unit vectors (n, channels): means, then mean squares, by stage."""
+    roots = np.sign(moments) * np.sqrt(np.abs(moments.astype(np.float64)))
+    return [_unit(part) for part in np.split(roots, np.cumsum(_MOMENTS)[:-1], axis=1)]
+
+
+def _pictures(prepared: NDArray[np.uint8]) -> tuple[Pixels, ...]:
+    cuts = np.cumsum([3 * side**2 for side in _KEPT])[:-1]
+    return tuple(flat.reshape(side, side, 3) for flat, side in zip(np.split(prepared, cuts), _KEPT, strict=True))
+
+
+def _unit(vectors: NDArray) -> NDArray[np.float64]:
+    length = np.linalg.norm(vectors.astype(np.float64), axis=-1, keepdims=True)
+    return np.asarray(vectors / np.where(length > 0, length, 1.0))
+
+
+@dataclass(frozen=True)
+class Lite0Deep:
+    """The descriptor ``lite0-deep``: 2848 numbers; see :func:`combine`.
+
+    Attributes:
+        threads: of onnxruntime, for one picture; the numbers did not depend on it when tried.
+    """
+
+    threads: int = 1
+
+    name: ClassVar[str] = "lite0-deep"
+    dimension: ClassVar[int] = DIMENSION + sum(_MOMENTS)
+    preprocessing: ClassVar[str] = (
+        f"RGB stretched to {SIDE} x {SIDE}, its mirror, the central square to {SIDE} x {SIDE}, "
+        f"stretched to {LARGE_SIDE} x {LARGE_SIDE}, area interpolation; (x - 127) / 128"
+    )
+
+    @property
+    def version(self) -> str:
+        """Hash of the weights, the views, the combination and the code's revision."""
+        return fingerprint(
+            descriptor=self.name,
+            revision=REVISION,
+            weights=WEIGHTS_SHA256,
+            input=[SIDE, LARGE_SIDE, MEAN, SCALE],
+            views=VIEWS,
+            embedding_weight=EMBEDDING_WEIGHT,
+            spreads=SPREADS,
+        )
+
+    def prepare(self, pixels: Pixels) -> NDArray:
+        """(608256,) uint8, flat."""
+        return prepare(pixels)
+
+    def describe(self, prepared: Sequence[NDArray]) -> Vectors:
+        """(n, 2848) float32 of n prepared pictures."""
+        return combine(look(prepared, self.threads))
