@@ -26,7 +26,18 @@ def _lite0_deep(**options: Any) -> Descriptor:
     return Lite0Deep(**options)
 
 
-_MAKERS: dict[str, Callable[..., Descriptor]] = {"gist": _gist, "lite0": _lite0, "lite0-deep": _lite0_deep}
+def _onnx(**options: Any) -> Descriptor:
+    from im2gps_spark.descriptors.onnx_file import OnnxFile
+
+    return OnnxFile(**options)
+
+
+_MAKERS: dict[str, Callable[..., Descriptor]] = {
+    "gist": _gist,
+    "lite0": _lite0,
+    "lite0-deep": _lite0_deep,
+    "onnx": _onnx,
+}
 
 NAMES = tuple(_MAKERS)
 
@@ -36,7 +47,7 @@ def load(name: str, **options: Any) -> Descriptor:
 
     Args:
         name: one of ``NAMES``.
-        options: of that descriptor, e.g. ``threads`` of ``lite0``.
+        options: of that descriptor, e.g. ``threads`` of ``lite0``, ``settings`` of ``onnx``.
 
     Raises:
         ValueError: there is no such descriptor.
