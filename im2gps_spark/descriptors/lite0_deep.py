@@ -83,12 +83,17 @@ def combine(looks: Looks) -> Vectors:
     Part by part a unit vector, divided by what two photos lie apart in it (root mean square, ``SPREADS``) and times the
     root of its weight: expected squared distances are in the proportion of the weights.
     """
-    parts = [_unit(_unit(looks.embeddings).sum(axis=1)), *moments_by_part(looks.moments.mean(axis=1))]
+    parts = [embedding(looks.embeddings), *moments_by_part(looks.moments.mean(axis=1))]
     weights = [EMBEDDING_WEIGHT] + [(1.0 - EMBEDDING_WEIGHT) / len(_MOMENTS)] * len(_MOMENTS)
     factors = np.sqrt(weights) / SPREADS
     return np.concatenate(
         [part * factor for part, factor in zip(parts, factors, strict=True)], axis=1, dtype=np.float32
     )
+
+
+def embedding(embeddings: NDArray[np.float32]) -> NDArray[np.float64]:
+    """(n, 1280) unit vectors: the sum of (n, views, 1280), each view of length 1."""
+    return _unit(_unit(embeddings).sum(axis=1))
 
 
 def moments_by_part(moments: NDArray[np.float32]) -> list[NDArray[np.float64]]:
