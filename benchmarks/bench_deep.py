@@ -1,11 +1,11 @@
-"""lite0-deep beside lite0 on the shared Flickr photos, ten folds of owners: what views and middle layers bring.
+"""lite0-deep beside lite0 on the shared Flickr photos, ten folds of owners: what size, mirror and middle layers bring.
 
 Nats by which a photo's place is likelier than by the prior, in its cell of order 7; each owner counts once; ``_low``
 and ``_high`` are the ends of 95 % intervals, by bootstrap over owners.
 
 - ``NAME_gain``: of a descriptor, with shares fitted on the other folds (see ``retrieval.py``); ``NAME_over_lite0``: of
   the same photos over lite0.
-- ``views``: the embeddings of all views; ``moments``: the stages alone; ``deep``: both, which is lite0-deep.
+- ``large``: the embedding of the larger picture; ``views``: with that of its mirror; ``moments``: the stages alone; ``deep``: both, which is lite0-deep.
 - ``NAME_DIMENSION_WHITENING``: with so many components, divided by their variance to a power; 128 and 1/8 where
   nothing is said.
 - ``im2gps_NAME``: the whole road by its default shares, as bench_recipe judges it.
@@ -31,7 +31,7 @@ from benchmarks.harness import PHOTOS, best_of, keep
 from benchmarks.im2gps_road import shapes
 from benchmarks.retrieval import Components, Fold, components, folds_of, gains
 from im2gps_spark.descriptors.lite0 import Lite0
-from im2gps_spark.descriptors.lite0_deep import VIEWS, Lite0Deep, Looks, combine, embedding, look, moments_by_part
+from im2gps_spark.descriptors.lite0_deep import Lite0Deep, Looks, combine, embedding, look, moments_by_part
 from im2gps_spark.descriptors.protocol import Descriptor, Pixels
 from im2gps_spark.photos.decode import decode, limit_threads
 from im2gps_spark.posterior.calibration import Graded
@@ -76,7 +76,7 @@ def compare(figures: Figures, photos: Photos, folds: list[Fold], looks: Looks) -
     cut = looks.embeddings.shape[2]
     vectors = {
         "lite0": photos.vectors.astype(np.float64),
-        **{view: embedding(looks.embeddings[:, [i]]) for i, view in enumerate(VIEWS) if i},
+        "large": embedding(looks.embeddings[:, :1]),
         "views": deep[:, :cut],
         "moments": deep[:, cut:],
         "deep": deep,

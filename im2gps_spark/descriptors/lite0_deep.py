@@ -1,4 +1,7 @@
-"""The descriptor ``lite0-deep``: four looks at a picture by EfficientNet-Lite0, and its middle layers."""
+"""The descriptor ``lite0-deep``: a larger picture and its mirror seen by EfficientNet-Lite0, and its middle layers.
+
+Views, weight and size were chosen on held-out owners (docs/learned.md, benchmarks/bench_deep.py).
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from im2gps_spark.descriptors.efficientnet_lite import CHANNELS, DIMENSION, MOMENTS, OUTPUT, SIDE
+from im2gps_spark.descriptors.efficientnet_lite import CHANNELS, DIMENSION, MOMENTS, OUTPUT
 from im2gps_spark.descriptors.fingerprint import fingerprint
 from im2gps_spark.descriptors.lite0 import MEAN, SCALE, WEIGHTS_SHA256, model_bytes, network_input
 from im2gps_spark.descriptors.onnx_session import open_session, run
@@ -24,15 +27,31 @@ if TYPE_CHECKING:
 REVISION = 1
 """Raised whenever a change of the code changes the numbers."""
 
-LARGE_SIDE = 320
-"""Of the larger look, pixels."""
-VIEWS = ("stretched", "mirrored", "centre", "large")
+SIDE = 320
+"""Of the picture, pixels: the network takes any multiple of 32."""
+VIEWS = ("stretched", "mirrored")
 
-EMBEDDING_WEIGHT = 0.5
-SPREADS = (1.0,) * 15
+EMBEDDING_WEIGHT = 0.85
+"""Of expected squared distance; the moments of all stages share the rest."""
+SPREADS = (
+    1.1872,
+    1.4063,
+    0.2619,
+    0.8611,
+    0.2057,
+    1.0922,
+    0.1607,
+    1.0056,
+    0.2199,
+    1.0914,
+    0.1648,
+    1.1084,
+    0.3217,
+    1.3263,
+    0.3927,
+)
+"""Root mean square distance of two of 2,000 Flickr photos, in the embedding and in each part of the moments."""
 
-_KEPT = (SIDE, SIDE, LARGE_SIDE)
-"""Sides of the pictures that ``prepare`` makes: stretched, centre, large."""
 _MOMENTS = tuple(width for channels in CHANNELS for width in (channels, channels))
 
 
@@ -55,24 +74,11 @@ class Looks:
     moments: NDArray[np.float32]
 
 
-def prepare(pixels: Pixels) -> NDArray[np.uint8]:
-    """The views' pictures one after the other, flat: (608256,) uint8. The mirrored one is made when it is due."""
-    height, width = pixels.shape[:2]
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    centre = pixels[top : top + side, left : left + side]
-    made = (stretch(pixels, SIDE), stretch(centre, SIDE), stretch(pixels, LARGE_SIDE))
-    return np.concatenate([picture.ravel() for picture in made])
-
-
-def look(prepared: Sequence[NDArray[np.uint8]], threads: int = 1) -> Looks:
-    """The network's numbers of n prepared pictures; a picture's do not depend on the others or the threads."""
+def look(pictures: Sequence[Pixels], threads: int = 1) -> Looks:
+    """The network's numbers of n pictures (320, 320, 3) uint8; one's do not depend on the others or the threads."""
     session = _session(threads, os.getpid())
-    stretched, centre, large = zip(*map(_pictures, prepared), strict=True) if prepared else ((), (), ())
-    mirrored = [picture[:, ::-1] for picture in stretched]
-    found = [
-        run(session, [OUTPUT, MOMENTS], pictures, network_input) for pictures in (stretched, mirrored, centre, large)
-    ]
+    mirrored = [picture[:, ::-1] for picture in pictures]
+    found = [run(session, [OUTPUT, MOMENTS], view, network_input) for view in (pictures, mirrored)]
     embeddings, moments = (np.stack([view[i] for view in found], axis=1) for i in range(2))
     return Looks(embeddings, moments)
 
@@ -102,11 +108,6 @@ def moments_by_part(moments: NDArray[np.float32]) -> list[NDArray[np.float64]]:
     return [_unit(part) for part in np.split(roots, np.cumsum(_MOMENTS)[:-1], axis=1)]
 
 
-def _pictures(prepared: NDArray[np.uint8]) -> tuple[Pixels, ...]:
-    cuts = np.cumsum([3 * side**2 for side in _KEPT])[:-1]
-    return tuple(flat.reshape(side, side, 3) for flat, side in zip(np.split(prepared, cuts), _KEPT, strict=True))
-
-
 def _unit(vectors: NDArray) -> NDArray[np.float64]:
     length = np.linalg.norm(vectors.astype(np.float64), axis=-1, keepdims=True)
     return np.asarray(vectors / np.where(length > 0, length, 1.0))
@@ -125,8 +126,7 @@ class Lite0Deep:
     name: ClassVar[str] = "lite0-deep"
     dimension: ClassVar[int] = DIMENSION + sum(_MOMENTS)
     preprocessing: ClassVar[str] = (
-        f"RGB stretched to {SIDE} x {SIDE}, its mirror, the central square to {SIDE} x {SIDE}, "
-        f"stretched to {LARGE_SIDE} x {LARGE_SIDE}, area interpolation; (x - 127) / 128"
+        f"RGB stretched to {SIDE} x {SIDE}, area interpolation, and its mirror; (x - 127) / 128"
     )
 
     @property
@@ -136,15 +136,15 @@ class Lite0Deep:
             descriptor=self.name,
             revision=REVISION,
             weights=WEIGHTS_SHA256,
-            input=[SIDE, LARGE_SIDE, MEAN, SCALE],
+            input=[SIDE, MEAN, SCALE],
             views=VIEWS,
             embedding_weight=EMBEDDING_WEIGHT,
             spreads=SPREADS,
         )
 
     def prepare(self, pixels: Pixels) -> NDArray:
-        """(608256,) uint8, flat."""
-        return prepare(pixels)
+        """(320, 320, 3) uint8."""
+        return stretch(pixels, SIDE)
 
     def describe(self, prepared: Sequence[NDArray]) -> Vectors:
         """(n, 2848) float32 of n prepared pictures."""

@@ -1,9 +1,8 @@
-"""Four looks and the middle layers: that they are what they are called, and one vector of them."""
+"""Two looks and the middle layers: that they are what they are called, and one vector of them."""
 
 from __future__ import annotations
 
 import pickle
-from functools import partial
 
 import numpy as np
 import onnx
@@ -15,9 +14,7 @@ from hypothesis import strategies as st
 from im2gps_spark.descriptors import efficientnet_lite, lite0_deep, onnx_session
 from im2gps_spark.descriptors.efficientnet_lite import CHANNELS, to_onnx
 from im2gps_spark.descriptors.lite0 import Lite0, model_bytes, weights_path
-from im2gps_spark.descriptors.lite0_deep import VIEWS, Lite0Deep, Looks, combine, look, moments_by_part, prepare
-from im2gps_spark.descriptors.onnx_session import planes
-from im2gps_spark.descriptors.resize import stretch
+from im2gps_spark.descriptors.lite0_deep import VIEWS, Lite0Deep, Looks, combine, embedding, look, moments_by_part
 from im2gps_spark.descriptors.torch_legacy import read_state_dict
 
 WIDTHS = [width for channels in CHANNELS for width in (channels, channels)]
@@ -32,7 +29,7 @@ def pictures() -> list[np.ndarray]:
 
 @pytest.fixture(scope="module")
 def prepared(pictures) -> list[np.ndarray]:
-    return [prepare(picture) for picture in pictures]
+    return [Lite0Deep().prepare(picture) for picture in pictures]
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +61,7 @@ def test_padding_for_the_usual_side_is_right_for_others(monkeypatch):
     """The graphs for sides of 224 and of 320 are the same, hence one graph serves both."""
     weights = read_state_dict(weights_path().read_bytes())
     usual = to_onnx(weights, moments=True)
-    monkeypatch.setattr(efficientnet_lite, "SIDE", lite0_deep.LARGE_SIDE)
+    monkeypatch.setattr(efficientnet_lite, "SIDE", lite0_deep.SIDE)
     assert to_onnx(weights, moments=True) == usual
     monkeypatch.setattr(efficientnet_lite, "SIDE", 225)
     assert to_onnx(weights, moments=True) != usual
@@ -78,8 +75,7 @@ def test_moments_are_those_of_the_stages(prepared, looks):
     ends = [node.input[0] for node in model.graph.node if node.op_type == "Mul"]
     model.graph.output.extend(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in ends)
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    picture = prepared[0][: 224 * 224 * 3].reshape(224, 224, 3)
-    image = ((picture.astype(np.float32) - 127) / 128).transpose(2, 0, 1)[None]
+    image = ((prepared[0].astype(np.float32) - 127) / 128).transpose(2, 0, 1)[None]
     stages = session.run(ends, {"image": image})
     assert [stage.shape[1] for stage in stages] == list(CHANNELS)
     expected = np.concatenate([f(stage[0]) for stage in stages for f in (_mean, lambda maps: _mean(maps**2))])
@@ -93,36 +89,18 @@ def _mean(maps: np.ndarray) -> np.ndarray:
 # --- views ---
 
 
-def test_the_first_look_is_that_of_lite0(pictures, looks):
-    expected = Lite0().describe([Lite0().prepare(picture) for picture in pictures])
-    found = looks.embeddings[:, 0] / np.linalg.norm(looks.embeddings[:, 0], axis=1, keepdims=True)
-    np.testing.assert_allclose(found, expected, atol=1e-6)
+def test_the_network_sees_as_lite0_does(pictures):
+    """At lite0's size the embedding is lite0's."""
+    small = [Lite0().prepare(picture) for picture in pictures]
+    expected = Lite0().describe(small)
+    np.testing.assert_allclose(embedding(look(small).embeddings[:, :1]), expected, atol=1e-6)
 
 
 def test_a_mirrored_picture_changes_places_with_its_mirror(pictures, looks):
-    mirrored = look([prepare(picture[:, ::-1]) for picture in pictures])
-    np.testing.assert_allclose(mirrored.embeddings[:, [1, 0]], looks.embeddings[:, :2], atol=1e-4)
+    mirrored = look([Lite0Deep().prepare(picture[:, ::-1]) for picture in pictures])
+    np.testing.assert_allclose(mirrored.embeddings[:, ::-1], looks.embeddings, atol=1e-4)
     assert np.abs(looks.embeddings[:, 0] - looks.embeddings[:, 1]).max() > 0.1
-
-
-def test_the_centre_does_not_see_the_margins(pictures, looks):
-    changed = pictures[0].copy()
-    changed[:, :50] = changed[:, -50:] = 0  # 300 x 400: the central square begins at column 50
-    found = look([prepare(changed)]).embeddings[0]
-    np.testing.assert_array_equal(found[2], looks.embeddings[0, 2])
-    assert all(np.abs(found[i] - looks.embeddings[0, i]).max() > 0.1 for i in (0, 1, 3))
-
-
-def test_the_large_look_is_that_at_a_larger_picture(pictures, looks):
-    large = stretch(pictures[0], lite0_deep.LARGE_SIDE)
-    session = onnx_session.open_session(model_bytes(moments=True), 1)
-    (expected,) = onnx_session.run(session, ["embedding"], [large], partial(planes, mean=127.0, scale=128.0))
-    np.testing.assert_allclose(looks.embeddings[0, 3], expected[0], atol=1e-5)
-    assert np.abs(looks.embeddings[0, 3] - looks.embeddings[0, 0]).max() > 0.1
-
-
-def test_a_narrow_picture_has_a_centre():
-    assert prepare(np.zeros((1, 400, 3), np.uint8)).shape == prepare(np.zeros((500, 3, 3), np.uint8)).shape
+    np.testing.assert_allclose(combine(mirrored), combine(looks), atol=1e-5)
 
 
 # --- the vector ---
@@ -160,7 +138,7 @@ def test_a_brighter_network_says_the_same(seed, factor):
 
 def test_every_look_counts_alike():
     looks = random_looks(0)
-    turned = Looks(looks.embeddings[:, [2, 3, 0, 1]], looks.moments[:, [2, 3, 0, 1]])
+    turned = Looks(looks.embeddings[:, ::-1], looks.moments[:, ::-1])
     np.testing.assert_allclose(combine(turned), combine(looks), atol=1e-6)
     for view in range(len(VIEWS)):
         changed = Looks(looks.embeddings.copy(), looks.moments.copy())
@@ -189,7 +167,7 @@ def test_the_descriptor_travels_without_its_session(prepared):
     assert pickle.loads(pickle.dumps(descriptor)) == descriptor
 
 
-@pytest.mark.parametrize("name", ["REVISION", "LARGE_SIDE", "EMBEDDING_WEIGHT", "MEAN"])
+@pytest.mark.parametrize("name", ["REVISION", "SIDE", "EMBEDDING_WEIGHT", "MEAN"])
 def test_the_version_follows_what_shapes_the_vectors(name, monkeypatch):
     version = Lite0Deep().version
     assert Lite0Deep(threads=4).version == version
