@@ -5,7 +5,8 @@ and ``_high`` are the ends of 95 % intervals, by bootstrap over owners.
 
 - ``NAME_gain``: of a descriptor, with shares fitted on the other folds (see ``retrieval.py``); ``NAME_over_lite0``: of
   the same photos over lite0.
-- ``large``: the embedding of the larger picture; ``views``: with that of its mirror; ``moments``: the stages alone; ``deep``: both, which is lite0-deep.
+- ``large``: the embedding of the larger picture; ``views``: with that of its mirror; ``moments``: the stages alone;
+  ``deep``: views and moments, which is lite0-deep.
 - ``NAME_DIMENSION_WHITENING``: with so many components, divided by their variance to a power; 128 and 1/8 where
   nothing is said.
 - ``im2gps_NAME``: the whole road by its default shares, as bench_recipe judges it.
