@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.harness import PHOTOS, keep, peak_of
-from im2gps_spark.config import Config, DescribeSection
+from im2gps_spark.config import Config, DescribeSection, OnnxSection
 from im2gps_spark.photos.metadata import COLUMNS_25
 from im2gps_spark.sample import make_sample
 from im2gps_spark.session import session
@@ -136,7 +136,7 @@ def _describe_bare(photos: list[Path]) -> None:
 
     limit_threads()
     settings = DescribeSection()
-    descriptors = {name: descriptor(name) for name in settings.descriptors}
+    descriptors = {name: descriptor(name, OnnxSection()) for name in settings.descriptors}
     tasks = [Task(i, str(photo), tuple(descriptors)) for i, photo in enumerate(photos)]
     results = describe(tasks, descriptors, lambda uri: read(uri, settings.max_bytes), decode, settings.batch)
     if sum(len(result.vectors) for result in results) == 0:

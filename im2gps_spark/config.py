@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from im2gps_spark.descriptors.onnx_settings import OnnxSettings
 from im2gps_spark.descriptors.registry import NAMES as DESCRIPTORS
 from im2gps_spark.errors import UsageError
 from im2gps_spark.photos.key import PhotoKey
@@ -90,6 +91,10 @@ class IngestSection(Section):
 
 class S3Section(S3Settings, Section):
     """The object store; its keys come from the store."""
+
+
+class OnnxSection(OnnxSettings, Section):
+    """What the descriptor ``onnx`` is; its keys come from the descriptor."""
 
 
 class DescribeSection(Section):
@@ -250,6 +255,7 @@ class Config(Section):
     s3: S3Section = S3Section()
     ingest: IngestSection = IngestSection()
     describe: DescribeSection = DescribeSection()
+    onnx: OnnxSection = OnnxSection()
     index: IndexSection = IndexSection()
     geolocate: GeolocateSection = GeolocateSection()
     evaluate: EvaluateSection = EvaluateSection()

@@ -20,6 +20,10 @@ SIDE = 224
 DIMENSION = 1280
 """Of the embedding: the channels before the classifier, averaged over the picture."""
 INPUT, OUTPUT = "image", "embedding"
+MOMENTS = "moments"
+"""The further output: means over space of the stages' outputs and of their squares."""
+CHANNELS = (16, 24, 40, 80, 112, 192, 320)
+"""Of the stages' outputs."""
 
 _STAGES = ((1, 1), (2, 2), (2, 2), (2, 3), (1, 3), (2, 4), (1, 1))
 """(stride of the first block, number of blocks) of the seven stages of inverted residuals."""
@@ -27,15 +31,18 @@ _EPSILON = 1e-3
 """Of the batch norms; TensorFlow's default, not PyTorch's."""
 
 
-def to_onnx(weights: Mapping[str, NDArray]) -> bytes:
+def to_onnx(weights: Mapping[str, NDArray], *, moments: bool = False) -> bytes:
     """The network up to its embedding, batch norms folded into the convolutions.
 
     Args:
         weights: the ``state_dict`` of the port: float arrays by name.
+        moments: whether the seven stages are looked at, too, and pictures may have another side.
 
     Returns:
         An ONNX file with the input ``image``, N x 3 x 224 x 224 float32, RGB, (x - 127) / 128, and the output
-        ``embedding``, N x 1280 float32.
+        ``embedding``, N x 1280 float32. With moments, the input is N x 3 x side x side, the side any multiple of 32,
+        and there is the output ``moments``, N x 1568 float32: by stage, the means over space of its channels, then the
+        means of their squares.
 
     Raises:
         KeyError: a weight is missing.
@@ -43,14 +50,26 @@ def to_onnx(weights: Mapping[str, NDArray]) -> bytes:
     network = _Network(weights)
     name = network.convolution(INPUT, "_conv_stem", "_bn0", stride=2)
     block = 0
+    means: list[str] = []
     for stride, repeats in _STAGES:
         for repeat in range(repeats):
             name = network.inverted_residual(name, f"_blocks.{block}", stride if repeat == 0 else 1, repeat > 0)
             block += 1
+        if moments:
+            square = network.graph.node("Mul", [name, name], f"{name}.square")
+            means += [network.mean(name, f"{name}.mean"), network.mean(square, f"{name}.power")]
     name = network.convolution(name, "_conv_head", "_bn1")
-    pooled = network.graph.node("GlobalAveragePool", [name], "pooled")
-    network.graph.node("Flatten", [pooled], OUTPUT, axis=1)
-    return network.graph.model("efficientnet-lite0", {INPUT: ("N", 3, SIDE, SIDE)}, {OUTPUT: ("N", DIMENSION)})
+    network.mean(name, OUTPUT)
+    if not moments:
+        return network.graph.model("efficientnet-lite0", {INPUT: ("N", 3, SIDE, SIDE)}, {OUTPUT: ("N", DIMENSION)})
+    network.graph.node("Concat", means, MOMENTS, axis=1)
+    # Padding is of fixed size in the file. That of 224 is right for all multiples of 32: whatever a stride of 2 meets
+    # has an even side.
+    return network.graph.model(
+        "efficientnet-lite0-moments",
+        {INPUT: ("N", 3, "side", "side")},
+        {OUTPUT: ("N", DIMENSION), MOMENTS: ("N", 2 * sum(CHANNELS))},
+    )
 
 
 class _Network:
@@ -64,6 +83,11 @@ class _Network:
             self.graph.constant("zero", np.zeros(())),
             self.graph.constant("six", np.full((), 6.0)),
         ]
+
+    def mean(self, name: str, output: str) -> str:
+        """Over space: one number a channel."""
+        pooled = self.graph.node("GlobalAveragePool", [name], "pooled" if output == OUTPUT else f"{output}.pooled")
+        return self.graph.node("Flatten", [pooled], output, axis=1)
 
     def inverted_residual(self, name: str, prefix: str, stride: int, residual: bool) -> str:
         """Expand (not in the first block), filter channel by channel, project; and add the input."""

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from im2gps_spark.descriptors.efficientnet_lite import DIMENSION, INPUT, OUTPUT, SIDE, to_onnx
+from im2gps_spark.descriptors.efficientnet_lite import DIMENSION, OUTPUT, SIDE, to_onnx
 from im2gps_spark.descriptors.fingerprint import fingerprint
+from im2gps_spark.descriptors.onnx_session import open_session, planes, run
 from im2gps_spark.descriptors.protocol import Pixels, Vectors
 from im2gps_spark.descriptors.resize import stretch
 from im2gps_spark.descriptors.torch_legacy import read_state_dict
@@ -32,10 +33,6 @@ WEIGHTS_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77
 
 MEAN, SCALE = 127.0, 128.0
 """The network was trained on (x - 127) / 128."""
-_CPU_RUN = 1
-_GPU_RUN = 32
-_CUDA = ("CUDAExecutionProvider", {"cudnn_conv_algo_search": "DEFAULT", "use_tf32": "0"})
-"""Neither an algorithm chosen by the clock nor shortened mantissas: runs would differ from one another."""
 
 
 def weights_path() -> Path:
@@ -51,11 +48,12 @@ def weights_path() -> Path:
     return path
 
 
-def model_bytes(weights: Path | None = None) -> bytes:
+def model_bytes(weights: Path | None = None, *, moments: bool = False) -> bytes:
     """The network as an ONNX file; see :func:`~im2gps_spark.descriptors.efficientnet_lite.to_onnx`.
 
     Args:
         weights: the file to convert; by default the installed one.
+        moments: with the stages' moments as a further output.
 
     Raises:
         ValueError: its checksum is not that of the file this descriptor is defined by; it is not parsed then.
@@ -66,7 +64,7 @@ def model_bytes(weights: Path | None = None) -> bytes:
     found = hashlib.sha256(data).hexdigest()
     if found != WEIGHTS_SHA256:
         raise ValueError(f"{path} is not the weights of lite0: SHA-256 {found}, expected {WEIGHTS_SHA256}")
-    return to_onnx(read_state_dict(data))
+    return to_onnx(read_state_dict(data), moments=moments)
 
 
 def write_model(path: Path | str) -> None:
@@ -86,17 +84,15 @@ def write_model(path: Path | str) -> None:
         draft.unlink(missing_ok=True)
 
 
+def network_input(pixels: Pixels) -> NDArray[np.float32]:
+    """(3, height, width) as the network was trained on."""
+    return planes(pixels, MEAN, SCALE)
+
+
 @cache
 def _session(threads: int, process: int) -> InferenceSession:
     """One session a process and number of threads. A fork makes its own: threads do not survive it."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    offered = onnxruntime.get_available_providers()
-    providers = [*([_CUDA] if _CUDA[0] in offered else []), "CPUExecutionProvider"]
-    return onnxruntime.InferenceSession(model_bytes(), options, providers=providers)
+    return open_session(model_bytes(), threads)
 
 
 @dataclass(frozen=True)
@@ -104,9 +100,8 @@ class Lite0:
     """The descriptor ``lite0``: 1280 numbers of unit length; squared distance is 2 - 2 cos.
 
     On one kind of processor and with one release of onnxruntime a vector depends on its picture only, bit by
-    bit: the network always runs on batches of one size, with zeros for pictures where one is not full. On a
-    CPU that size is 1. Larger ones came out the same to the last bit when tried, and slower: the maps of one
-    picture stay in the cache. Elsewhere expect differences of 1e-6.
+    bit: the network always runs on batches of one size (``onnx_session``), which on a CPU is 1. Elsewhere expect
+    differences of 1e-6.
 
     Attributes:
         threads: of onnxruntime, for one picture; the numbers did not depend on it when tried.
@@ -135,16 +130,5 @@ class Lite0:
     def describe(self, prepared: Sequence[NDArray]) -> Vectors:
         """(n, 1280) float32 of n prepared pictures, each of length 1."""
         session = _session(self.threads, os.getpid())
-        on_gpu = session.get_providers()[0] == _CUDA[0]
-        batch = np.zeros((_GPU_RUN if on_gpu else _CPU_RUN, 3, SIDE, SIDE), np.float32)
-        result = np.empty((len(prepared), DIMENSION), np.float32)
-        for start in range(0, len(prepared), len(batch)):
-            pictures = prepared[start : start + len(batch)]
-            batch[len(pictures) :] = 0
-            for pixels, planes in zip(pictures, batch, strict=False):
-                planes[...] = pixels.transpose(2, 0, 1)
-                planes -= MEAN
-                planes /= SCALE
-            (embedded,) = session.run([OUTPUT], {INPUT: batch})
-            result[start : start + len(pictures)] = embedded[: len(pictures)]
+        (result,) = run(session, [OUTPUT], prepared, network_input)
         return np.asarray(result / np.linalg.norm(result, axis=1, keepdims=True), np.float32)

@@ -44,6 +44,18 @@ def _classic(**options: Any) -> Descriptor:
     return Classic(**options)
 
 
+def _lite0_deep(**options: Any) -> Descriptor:
+    from im2gps_spark.descriptors.lite0_deep import Lite0Deep
+
+    return Lite0Deep(**options)
+
+
+def _onnx(**options: Any) -> Descriptor:
+    from im2gps_spark.descriptors.onnx_file import OnnxFile
+
+    return OnnxFile(**options)
+
+
 _MAKERS: dict[str, Callable[..., Descriptor]] = {
     "gist": _gist,
     "lite0": _lite0,
@@ -51,6 +63,8 @@ _MAKERS: dict[str, Callable[..., Descriptor]] = {
     "tiny": _tiny,
     "lines": _lines,
     "classic": _classic,
+    "lite0-deep": _lite0_deep,
+    "onnx": _onnx,
 }
 
 NAMES = tuple(_MAKERS)
@@ -61,7 +75,7 @@ def load(name: str, **options: Any) -> Descriptor:
 
     Args:
         name: one of ``NAMES``.
-        options: of that descriptor, e.g. ``threads`` of ``lite0``.
+        options: of that descriptor, e.g. ``threads`` of ``lite0``, ``settings`` of ``onnx``.
 
     Raises:
         ValueError: there is no such descriptor.

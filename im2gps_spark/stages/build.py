@@ -65,7 +65,7 @@ def build(spark: SparkSession, config: Config) -> Tally:
     run = Run(spark, config, "build", config.index.collection)
     library = run.library
     training, data = library.training()
-    version = descriptor(config.index.descriptor).version
+    version = descriptor(config.index.descriptor, config.onnx).version
     _same_descriptor(training, config.index.descriptor, version)
     rows = with_vectors(run.lake, corpus_of(run.lake, config), config.index.descriptor, version)
     rows = rows.persist(StorageLevel.DISK_ONLY)

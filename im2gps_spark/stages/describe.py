@@ -14,6 +14,7 @@ from pyspark.sql import functions as F
 
 from im2gps_spark.config import Config, DescribeSection
 from im2gps_spark.descriptors import batch
+from im2gps_spark.descriptors.onnx_settings import OnnxSettings
 from im2gps_spark.errors import StageError
 from im2gps_spark.photos.reasons import Status
 from im2gps_spark.stages.arrow import spark_schema
@@ -56,7 +57,7 @@ def describe(spark: SparkSession, config: Config) -> Tally:
         StageError: more photos failed than ``describe.max_failure_rate`` allows.
     """
     run = Run(spark, config, "describe")
-    wanted = {name: descriptor(name).version for name in config.describe.descriptors}
+    wanted = {name: descriptor(name, config.onnx).version for name in config.describe.descriptors}
     item = "+".join(f"{name}:{version}" for name, version in wanted.items())
     pending = run.held(_pending(run, wanted, item))
     total = pending.count()
@@ -98,7 +99,7 @@ def _pending(run: Run, wanted: dict[str, str], item: str) -> DataFrame:
 def _round(run: Run, photos: DataFrame, wanted: dict[str, str], item: str) -> None:
     count = photos.count()
     tasks = photos.repartition(max(1, -(-count // _PHOTOS_A_TASK)), "photo_id")
-    work = partial(_work, settings=run.config.describe, s3=run.config.s3)
+    work = partial(_work, wanted=wanted, settings=run.config.describe, s3=run.config.s3, onnx=run.config.onnx)
     # A photo that could be read once may not be the next time: all commits are of one reading.
     results = run.stamp(tasks.mapInArrow(work, spark_schema(_RESULT))).persist(run.twice(photos))
     try:
@@ -106,7 +107,7 @@ def _round(run: Run, photos: DataFrame, wanted: dict[str, str], item: str) -> No
         tally.add(count, results)
         tally.check(run.stage)
         _refuse_wholesale_failure(tally, run.config.describe)
-        run.lake.append(DESCRIPTORS, _vectors(results, wanted))
+        run.lake.append(DESCRIPTORS, _vectors(results, wanted, run.config.onnx))
         run.lake.merge(PICTURES, results.filter("picture IS NOT NULL").select("photo_id", "picture.*", "run_id"))
         run.lake.merge(OUTCOMES, stage_outcomes(results, run.stage, item))
         run.tally.rows_in += tally.rows_in
@@ -124,22 +125,32 @@ def _refuse_wholesale_failure(tally: Tally, settings: DescribeSection) -> None:
         )
 
 
-def _vectors(results: DataFrame, wanted: dict[str, str]) -> DataFrame:
+def _vectors(results: DataFrame, wanted: dict[str, str], onnx: OnnxSettings) -> DataFrame:
     """One row a vector."""
     versions = F.create_map(*(F.lit(part) for pair in wanted.items() for part in pair))
-    words = F.create_map(*(F.lit(part) for name in wanted for part in (name, descriptor(name).preprocessing)))
+    words = F.create_map(*(F.lit(p) for name in wanted for p in (name, descriptor(name, onnx).preprocessing)))
     rows = results.select("photo_id", "run_id", F.explode("vectors").alias("v"))
     return rows.select("photo_id", "run_id", "v.descriptor", "v.vector").withColumns(
         {"version": versions[F.col("descriptor")], "preprocessing": words[F.col("descriptor")]}
     )
 
 
-def _work(batches: Iterator[pa.RecordBatch], settings: DescribeSection, s3: S3Settings) -> Iterator[pa.RecordBatch]:
+def _work(
+    batches: Iterator[pa.RecordBatch],
+    wanted: dict[str, str],
+    settings: DescribeSection,
+    s3: S3Settings,
+    onnx: OnnxSettings,
+) -> Iterator[pa.RecordBatch]:
     """In a Python worker: photos in, results out, ``settings.batch`` at a time."""
     from im2gps_spark.photos.decode import decode, limit_threads
 
     limit_threads()
-    descriptors = {name: descriptor(name) for name in settings.descriptors}
+    descriptors = {name: descriptor(name, onnx) for name in wanted}
+    for name, version in wanted.items():
+        if descriptors[name].version != version:
+            here = descriptors[name].version
+            raise StageError(f"describe: {name} is {version} where the job began, and {here} on a worker")
     picture = partial(decode, max_megapixels=settings.max_megapixels)
     store = PhotoStore(settings.max_bytes, s3, Patience(settings.retry_deadline_s, settings.retries_a_task))
     for rows in batches:

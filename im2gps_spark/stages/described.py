@@ -7,6 +7,7 @@ from functools import cache
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from im2gps_spark.descriptors.onnx_settings import OnnxSettings
 from im2gps_spark.descriptors.protocol import Descriptor
 from im2gps_spark.descriptors.registry import load
 from im2gps_spark.errors import UsageError
@@ -15,10 +16,33 @@ from im2gps_spark.store.lake import Lake
 from im2gps_spark.store.tables import DESCRIPTORS, OUTCOMES, PHOTOS
 
 
+def descriptor(name: str, onnx: OnnxSettings) -> Descriptor:
+    """The process' one descriptor of a name.
+
+    Args:
+        onnx: what ``onnx`` is.
+
+    Raises:
+        UsageError: it is ``onnx``, and the model is not there or not as the settings say.
+    """
+    return _of_a_model(onnx.model_dump_json()) if name == "onnx" else _known(name)
+
+
 @cache
-def descriptor(name: str) -> Descriptor:
-    """The process' one descriptor of a name."""
+def _known(name: str) -> Descriptor:
     return load(name)
+
+
+@cache
+def _of_a_model(settings: str) -> Descriptor:
+    made = load("onnx", settings=OnnxSettings.model_validate_json(settings))
+    try:
+        made.version  # noqa: B018 - it reads the model
+        made.dimension  # noqa: B018 - it runs it
+    except (ValueError, OSError) as error:
+        named = str(error) if isinstance(error, ValueError) else f"onnx.model: {error}"
+        raise UsageError(named) from error
+    return made
 
 
 def status_is(status: Status) -> Column:

@@ -169,7 +169,8 @@ def _leaving(run: Run, ready: DataFrame, photos: DataFrame) -> tuple[Places | No
     if not run.config.geolocate.exclude_same_owner or known.isEmpty():
         return None, {}
     name, damping = run.config.index.descriptor, run.config.geolocate.owner_damping
-    ours = (F.col("descriptor") == name) & (F.col("version") == descriptor(name).version)
+    version = descriptor(name, run.config.onnx).version
+    ours = (F.col("descriptor") == name) & (F.col("version") == version)
     described = run.lake.read(DESCRIPTORS).filter(ours).select("photo_id")
     corpus = _without_judged(run.config, photos, ready).join(described, "photo_id", "left_semi")
     # The vectors themselves are not asked for.

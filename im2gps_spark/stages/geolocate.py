@@ -83,7 +83,7 @@ def same_descriptor(manifest: Manifest, config: Config) -> None:
     Raises:
         UsageError: names both.
     """
-    name, version = config.index.descriptor, descriptor(config.index.descriptor).version
+    name, version = config.index.descriptor, descriptor(config.index.descriptor, config.onnx).version
     if (manifest.descriptor, manifest.descriptor_version) != (name, version):
         raise UsageError(
             f"the index {manifest.index_version} is of descriptor {manifest.descriptor} "

@@ -25,7 +25,7 @@ def train(spark: SparkSession, config: Config) -> Tally:
     """
     run = Run(spark, config, "train", config.index.collection)
     name = config.index.descriptor
-    version = descriptor(name).version
+    version = descriptor(name, config.onnx).version
     rows = with_vectors(run.lake, corpus_of(run.lake, config), name, version).persist(StorageLevel.DISK_ONLY)
     try:
         run.tally.add(rows.count(), rows)

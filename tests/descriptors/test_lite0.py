@@ -10,7 +10,7 @@ import onnx
 import onnx.numpy_helper
 import pytest
 
-from im2gps_spark.descriptors import lite0
+from im2gps_spark.descriptors import lite0, onnx_session
 from im2gps_spark.descriptors.efficientnet_lite import to_onnx
 from im2gps_spark.descriptors.lite0 import Lite0, model_bytes, weights_path, write_model
 from im2gps_spark.descriptors.torch_legacy import read_state_dict
@@ -140,7 +140,7 @@ def test_vectors_do_not_depend_on_the_batch_or_the_threads(prepared):
 def test_a_padded_batch_gives_the_same_vectors(prepared, monkeypatch):
     """The road of a GPU, on the CPU: runs of one size, the last one filled up."""
     expected = Lite0().describe(prepared)
-    monkeypatch.setattr(lite0, "_CPU_RUN", 4)
+    monkeypatch.setattr(onnx_session, "CPU_RUN", 4)
     np.testing.assert_array_equal(Lite0().describe(prepared), expected)
 
 
