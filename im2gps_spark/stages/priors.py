@@ -27,6 +27,7 @@ from im2gps_spark.store.tables import PRIORS
 
 # Votes are pooled as whole numbers: sums of fractions would depend on the order of the tasks.
 _VOTE_UNITS = 2**20
+_MASS_UNITS = 2.0**52
 # To be raised when a change of the rule changes the map.
 _RULE = 3.0
 # Photos that the shares of the prior's kernels are fitted to.
@@ -67,7 +68,9 @@ def write_prior(run: Run, corpus: DataFrame, name: str) -> prior.Shape:
     tasks = min(prior.REGIONS, 4 * spark.sparkContext.defaultParallelism)
     by_region = near.repartition(tasks, "region").sortWithinPartitions("region", "cell", "step")
     made = run.held(by_region.mapInArrow(partial(_prior_of, everywhere=shared, shape=shape), spark_schema(_PRIOR)))
-    cells, mass = made.agg(F.count("*"), F.sum("mass")).collect()[0]
+    # In whole numbers, as votes: a sum of fractions has other last bits in another order of the tasks.
+    units = F.sum(F.round(F.col("mass") * F.lit(_MASS_UNITS)).cast("bigint"))
+    cells, mass = made.agg(F.count("*"), units / F.lit(_MASS_UNITS)).collect()[0]
     if abs(mass - 1.0) > _MASS_WITHIN:
         raise StageError(f"build: the prior's masses sum to {mass:.4f}; nothing was written")
     run.say(f"prior of {places.count()} places in {cells} cells")
