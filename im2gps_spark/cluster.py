@@ -14,16 +14,16 @@ import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
-
-import pyspark
 
 import im2gps_spark
 from im2gps_spark.errors import StageError, UsageError
+from im2gps_spark.processes import end
 
 log = logging.getLogger(__name__)
 
-_START_S, _STOP_S = 60.0, 10.0
+_START_S = 60.0
 _PACKAGE = Path(im2gps_spark.__file__).parent
 _JOBS, _DEFAULTS, _TAGS = (
     _PACKAGE.parent / name for name in ("jobs", "conf/spark-defaults.conf", "conf/negative_tags.txt")
@@ -78,7 +78,10 @@ def standalone(folder: Path, workers: int = 2, cores: int = 1, memory: str = "1g
 
 
 def _start(words: Path, arguments: Sequence[str]) -> subprocess.Popen[bytes]:
-    program = Path(pyspark.__file__).parent / "bin" / "spark-class"
+    spark = find_spec("pyspark")  # found, not imported: this process needs no Spark of its own
+    if spark is None or spark.origin is None:
+        raise UsageError("Spark is not installed: pip install im2gps-spark")
+    program = Path(spark.origin).parent / "bin" / "spark-class"
     line = [str(program), f"org.apache.spark.deploy.{arguments[0]}", *arguments[1:]]
     with words.open("wb") as file:
         return subprocess.Popen(  # noqa: S603 - our own words
@@ -102,12 +105,7 @@ def _wait_for(words: Path, sign: str, process: subprocess.Popen[bytes]) -> None:
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    try:
-        process.wait(_STOP_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+    end(process)
     with suppress(ProcessLookupError):  # executors that outlived their worker
         os.killpg(process.pid, signal.SIGKILL)
 

@@ -17,7 +17,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from im2gps_spark.errors import StageError
-from im2gps_spark.index.manifest import TRAINED, Manifest, shard_files
+from im2gps_spark.index.manifest import TRAINED, Manifest, shard_files, shard_stem
 from im2gps_spark.index.shard import Rows, arrow_bytes, faiss_bytes
 from im2gps_spark.index.training import Trained
 from im2gps_spark.store.folder import Folder
@@ -75,7 +75,7 @@ def clear_notes(folder: Folder, shard: int) -> None:
 
 def without(rows: Rows, ids: NDArray[np.int64]) -> Rows:
     """The rows but for those of some photos, in their order."""
-    return _take(rows, np.flatnonzero(~np.isin(rows.photo_id, ids)))
+    return rows.take(~np.isin(rows.photo_id, ids))
 
 
 def stored_rows(lists: NDArray[np.int64], codes: bytes, table: pa.Table) -> Rows:
@@ -125,12 +125,8 @@ def _photo_ids(table: pa.Table) -> NDArray[np.int64]:
     return np.asarray(table.column("photo_id").to_numpy())
 
 
-def _take(rows: Rows, chosen: NDArray[np.int64]) -> Rows:
-    return Rows(*(getattr(rows, name)[chosen] for name in Rows.__dataclass_fields__))
-
-
 def _notes(shard: int) -> str:
-    return f"shard-{shard:04d}.deletion"
+    return f"{shard_stem(shard)}.deletion"
 
 
 def _noted(folder: Folder, shard: int) -> set[str]:

@@ -104,7 +104,7 @@ class Library:
     def in_use(self) -> str | None:
         """The name of the version in use; None before the first."""
         try:
-            return self.root.read("CURRENT").decode().strip()
+            return self._pointed_at("CURRENT")
         except FileNotFoundError:
             return None
 
@@ -189,6 +189,9 @@ class Library:
 
     def _in_use(self, pointer: str, stage: str) -> str:
         try:
-            return self.root.read(pointer).decode().strip()
+            return self._pointed_at(pointer)
         except OSError as error:
             raise UsageError(f"index.root: nothing to use in {self.root}; run {stage} first") from error
+
+    def _pointed_at(self, pointer: str) -> str:
+        return self.root.read(pointer).decode().strip()

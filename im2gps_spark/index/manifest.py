@@ -107,6 +107,11 @@ class Manifest:
                 raise StageError(f"index {self.index_version}: {folder}/{name} has changed; remove it, run build again")
 
 
+def shard_stem(shard: int) -> str:
+    """What the names of a shard's files begin with; zeros lead, so that they sort like numbers."""
+    return f"shard-{shard:04d}"
+
+
 def shard_files(shard: int) -> tuple[str, str]:
-    """A shard's files: its codes and its photos; zeros lead, so that names sort like numbers."""
-    return f"shard-{shard:04d}.faiss", f"shard-{shard:04d}.arrow"
+    """A shard's files: its codes and its photos."""
+    return f"{shard_stem(shard)}.faiss", f"{shard_stem(shard)}.arrow"

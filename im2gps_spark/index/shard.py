@@ -59,7 +59,11 @@ class Rows:
         ids = self.photo_id[rank]
         if np.any(ids[1:] == ids[:-1]):
             raise ValueError(f"photo {ids[1:][ids[1:] == ids[:-1]][0]} stands twice in a shard")
-        return Rows(*(getattr(self, name)[rank] for name in self.__dataclass_fields__))
+        return self.take(rank)
+
+    def take(self, chosen: NDArray) -> Rows:
+        """Some of the photos, by number or as a mask, in that order."""
+        return Rows(*(getattr(self, name)[chosen] for name in self.__dataclass_fields__))
 
 
 def faiss_bytes(trained: Trained, lists: NDArray[np.int64], rows: Rows) -> bytes:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from im2gps_spark.errors import UsageError
+from im2gps_spark.processes import end
 
 _START_S = 60.0
 _ALL = ["Admin", "Read", "Write", "List", "Tagging"]
@@ -93,7 +94,7 @@ def serving(folder: Path, bucket: str = "photos", public: Sequence[str] = ()) ->
 
     def stop() -> None:
         while running:
-            _end(running.pop())
+            end(running.pop())
 
     server = Server(f"http://127.0.0.1:{s3}", f"http://127.0.0.1:{catalog}", keys, guest, stop, start)
     try:
@@ -101,15 +102,6 @@ def serving(folder: Path, bucket: str = "photos", public: Sequence[str] = ()) ->
         yield server
     finally:
         stop()
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    try:
-        process.wait(10)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
 
 
 def _program() -> str:

@@ -36,10 +36,12 @@ class Drift:
 def drift_of(run: Run, described: DataFrame) -> Drift | None:
     """The drift of photos with a ``vector``; None where there is none, or the training's errors were not measured."""
     training, data = run.library.training()
+    if not training.coarse_error or not training.code_error:
+        return None
     work = partial(_errors, data=described.sparkSession.sparkContext.broadcast(data))
     sums = described.select("vector").mapInArrow(work, spark_schema(_ERRORS))
     n, coarse, code = sums.agg(F.sum("n"), F.sum("coarse"), F.sum("code")).collect()[0]
-    if not n or not training.coarse_error or not training.code_error:
+    if not n:
         return None
     return Drift(n, coarse / n / training.coarse_error, code / n / training.code_error)
 

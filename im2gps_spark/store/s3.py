@@ -171,7 +171,7 @@ def page(bucket: str, root: str, prefix: str, one_level: bool, following: str | 
     except ClientError as error:
         _refuse_list(where, bucket, error)
     except (BotoCoreError, OSError) as error:
-        raise TryAgain(f"{where}: {type(error).__name__}: {error}") from error
+        raise TryAgain(f"{where}: {described(error)}") from error
     found = (
         Listed(one["Key"].removeprefix(root), one["Size"], one["LastModified"], one.get("ETag", "").strip('"') or None)
         for one in answer.get("Contents", [])

@@ -69,10 +69,6 @@ def rows_of(trained: Trained, corpus: Corpus) -> Rows:
     )
 
 
-def chosen(rows: Rows, which: NDArray) -> Rows:
-    return Rows(*(getattr(rows, name)[which] for name in Rows.__dataclass_fields__))
-
-
 def write_version(
     folder: Path, quantizers: tuple[Trained, Plan], corpus: Corpus, shard_of_list: NDArray[np.int64] | None = None
 ) -> Manifest:
@@ -83,7 +79,7 @@ def write_version(
         shard_of_list = group(trained.centroids, np.bincount(rows.lists, minlength=made.lists), made.shards)
     files, count = {}, []
     for shard in range(made.shards):
-        part = chosen(rows, shard_of_list[rows.lists] == shard).sorted()
+        part = rows.take(shard_of_list[rows.lists] == shard).sorted()
         contents = (faiss_bytes(trained, np.flatnonzero(shard_of_list == shard), part), arrow_bytes(part))
         for name, content in zip(shard_files(shard), contents, strict=True):
             files[name] = write_whole(folder / name, content)

@@ -18,7 +18,7 @@ from im2gps_spark.index.manifest import Manifest, shard_files
 from im2gps_spark.index.search import Index
 from im2gps_spark.index.shard import arrow_bytes, faiss_bytes
 from im2gps_spark.store.folder import DiskFolder
-from tests.index import chosen, draw, rows_of, trained_on, write_version
+from tests.index import draw, rows_of, trained_on, write_version
 
 CORPUS = draw(160, seed=5)
 QUANTIZERS = trained_on(CORPUS, lists=6, shards=3)
@@ -58,7 +58,7 @@ def expected(manifest: Manifest, gone: NDArray[np.int64]) -> dict[str, bytes]:
     files: dict[str, bytes] = {}
     for shard in range(manifest.shards):
         stay = (shard_of_list[ROWS.lists] == shard) & ~np.isin(ROWS.photo_id, gone)
-        part = chosen(ROWS, stay).sorted()
+        part = ROWS.take(stay).sorted()
         data = faiss_bytes(QUANTIZERS[0], manifest.lists_of(shard), part), arrow_bytes(part)
         files |= dict(zip(shard_files(shard), data, strict=True))
     return files

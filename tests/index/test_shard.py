@@ -12,7 +12,7 @@ import pytest
 
 from im2gps_spark.index.shard import Rows, Shard, arrow_bytes, faiss_bytes
 from im2gps_spark.index.training import Trained
-from tests.index import Corpus, chosen, draw, rows_of, trained_on
+from tests.index import Corpus, draw, rows_of, trained_on
 
 CORPUS = draw(400, seed=1)
 FEW_LISTS = np.array([1, 4, 5, 9])
@@ -25,7 +25,7 @@ def trained() -> Trained:
 
 def in_lists(trained: Trained, corpus: Corpus, lists: np.ndarray) -> Rows:
     rows = rows_of(trained, corpus)
-    return chosen(rows, np.isin(rows.lists, lists)).sorted()
+    return rows.take(np.isin(rows.lists, lists)).sorted()
 
 
 def opened(folder: Path, trained: Trained, rows: Rows, lists: np.ndarray) -> Shard:
@@ -56,7 +56,7 @@ def test_bytes_do_not_depend_on_the_order_of_rows(trained):
     files = {
         (faiss_bytes(trained, lists, part), arrow_bytes(part))
         for seed in range(4)
-        for part in [chosen(rows, np.random.default_rng(seed).permutation(len(CORPUS))).sorted()]
+        for part in [rows.take(np.random.default_rng(seed).permutation(len(CORPUS))).sorted()]
     }
     assert len(files) == 1
 
@@ -65,7 +65,7 @@ def test_bytes_do_not_depend_on_the_batches_that_photos_were_encoded_in(trained)
     whole = rows_of(trained, CORPUS).sorted()
     parts = [rows_of(trained, CORPUS.take(np.arange(i, min(i + 7, 400)))) for i in range(0, 400, 7)]
     joined = Rows(*(np.concatenate([getattr(p, n) for p in parts]) for n in Rows.__dataclass_fields__))
-    again = chosen(joined, np.argsort(joined.photo_id))
+    again = joined.take(np.argsort(joined.photo_id))
     for name in ("photo_id", "lists", "codes", "vectors"):
         assert np.array_equal(getattr(again, name), getattr(whole, name))
 
@@ -125,7 +125,7 @@ def test_rows_are_sorted_with_all_their_columns(trained):
 
 @pytest.mark.parametrize("again", [0, 7, 399])
 def test_a_photo_that_stands_twice_is_refused_by_its_id(trained, again):
-    rows = chosen(rows_of(trained, CORPUS), np.append(np.arange(400), again))
+    rows = rows_of(trained, CORPUS).take(np.append(np.arange(400), again))
     with pytest.raises(ValueError, match=f"photo {CORPUS.photo_id[again]} stands twice"):
         rows.sorted()
 
@@ -243,7 +243,7 @@ def test_owners_are_64_bit_hashes(tmp_path, trained, owner):
 
 
 def test_a_shard_without_photos(tmp_path, trained):
-    nobody = chosen(rows_of(trained, CORPUS), np.zeros(0, np.int64)).sorted()
+    nobody = rows_of(trained, CORPUS).take(np.zeros(0, np.int64)).sorted()
     shard = opened(tmp_path, trained, nobody, FEW_LISTS)
     assert shard.index.ntotal == 0
     assert shard.photo_id.tolist() == []

@@ -80,6 +80,11 @@ class Workshop:
             found: list[dict[str, Any]] = lake.read(table).filter(where).toArrow().to_pylist()
         return sorted(found, key=repr)
 
+    def plain(self, table: Table) -> list[dict[str, Any]]:
+        """The rows of a table without when they were made and by whom, in an order of their own."""
+        rows = ({k: v for k, v in row.items() if k not in table.provenance} for row in self.rows(table))
+        return sorted(rows, key=repr)
+
     def delete(self, table: Table, where: str) -> None:
         """Takes rows away behind the stages' backs."""
         with self.lake() as lake:

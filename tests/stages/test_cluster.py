@@ -78,7 +78,7 @@ def test_workers_killed_in_the_middle_of_describe_and_of_geolocate_change_nothin
 
     here = in_s3(tmp_path, objects, objects.endpoint, {}, code)
     for table in (DESCRIPTORS, NEIGHBOURS, POSTERIORS, PRIORS):
-        assert plain(here, table) == plain(road.workshop, table), table.name
+        assert here.plain(table) == road.workshop.plain(table), table.name
     for table in (PHOTOS, OUTCOMES):
         assert counted(here, table) == counted(road.workshop, table), table.name
 
@@ -102,12 +102,6 @@ def in_s3(folder: Path, server: Server, endpoint: str, spark: dict[str, Any], co
     with made.file.open("a", encoding="utf-8") as file:
         file.write("[spark.conf]\n" + "".join(f'"{key}" = "{value}"\n' for key, value in conf.items()))
     return made
-
-
-def plain(workshop: Workshop, table: Table) -> list[dict[str, Any]]:
-    """Rows without when they were made and by whom, in an order of their own."""
-    rows = ({k: v for k, v in row.items() if k not in table.provenance} for row in workshop.rows(table))
-    return sorted(rows, key=repr)
 
 
 def counted(workshop: Workshop, table: Table) -> Counter[tuple[object, ...]]:

@@ -29,7 +29,6 @@ from im2gps_spark.store.tables import (
     PHOTOS,
     POSTERIORS,
     PRIORS,
-    Table,
 )
 from tests.stages import Sample, Workshop, line
 
@@ -95,11 +94,7 @@ class Town:
 
     def tables(self) -> dict[str, list[dict[str, Any]]]:
         """All that a night may change, without when it was and who did it."""
-        return {table.name: self.plain(table) for table in KEPT}
-
-    def plain(self, table: Table) -> list[dict[str, Any]]:
-        rows = self.workshop.rows(table)
-        return sorted(({k: v for k, v in row.items() if k not in table.provenance} for row in rows), key=repr)
+        return {table.name: self.workshop.plain(table) for table in KEPT}
 
 
 @pytest.fixture(scope="module")
