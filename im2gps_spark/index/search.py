@@ -14,7 +14,7 @@ from im2gps_spark.errors import StageError
 from im2gps_spark.index.manifest import MOMENTS, TRAINED, Manifest, shard_files
 from im2gps_spark.index.shard import Shard
 from im2gps_spark.index.training import Trained
-from im2gps_spark.neighbours import Candidates
+from im2gps_spark.neighbours import Candidates, merge
 from im2gps_spark.store.folder import Folder
 
 # Codes looked at for each neighbour wanted: of a list of 3 k by code, re-ranked by vector, recall loses under 1 %.
@@ -99,31 +99,46 @@ class Index:
         """The shards, ascending, that hold some lists."""
         return [int(s) for s in np.unique(self._shard_of_list[lists[lists >= 0]])]
 
+    def parts(self, number: int) -> list[Shard]:
+        """What a shard consists of, mapped; each of its photos is in one part."""
+        return [self.shard(number)]
+
     def search_shard(
         self, number: int, queries: Sequence[Routed], excluded: Sequence[tuple[int, int | None]], k: int
     ) -> list[Candidates]:
         """The k nearest eligible photos of each query in one shard.
+
+        The answer does not follow from how the shard's photos are divided into parts.
 
         Args:
             number: of the shard.
             queries: routed here.
             excluded: for each, the photo's id and, where its owner has no vote, the owner's hash.
         """
-        shard = self.shard(number)
-        barred = [shard.excluded(photo, owner) for photo, owner in excluded]
-        # As many more candidates as are barred at most, and of those that are left as many as there would be if the
-        # barred had never been there: no query's answer follows from what is barred to the others.
-        most = min(_RERANK * k + max((len(b) for b in barred), default=0), len(shard.photo_id))
-        if most == 0 or not queries:
+        parts = [part for part in self.parts(number) if len(part.photo_id)]
+        if not parts or not queries:
             return [Candidates.none()] * len(queries)
-        found = shard.scan(
-            np.stack([q.vector for q in queries]),
-            np.stack([q.lists for q in queries]),
-            np.stack([q.near for q in queries]),
-            most,
-        )
+        vectors, lists, near = (np.stack([getattr(q, n) for q in queries]) for n in ("vector", "lists", "near"))
+        scanned = []
+        for part in parts:
+            barred = [part.excluded(photo, owner) for photo, owner in excluded]
+            # As many more candidates as are barred at most, and of those that are left as many as there would be if the
+            # barred had never been there: no query's answer follows from what is barred to the others.
+            most = min(_RERANK * k + max(len(b) for b in barred), len(part.photo_id))
+            distance, ids = part.scan(vectors, lists, near, most)
+            eligible = [(i >= 0) & ~np.isin(i, b) for i, b in zip(ids, barred, strict=True)]
+            scanned.append([(d[e], i[e]) for d, i, e in zip(distance, ids, eligible, strict=True)])
         answers = []
-        for query, ids, bar in zip(queries, found, barred, strict=True):
-            eligible = ids[(ids >= 0) & ~np.isin(ids, bar)][: _RERANK * k]
-            answers.append(shard.exact(query.vector, eligible, k))
+        for query, found in zip(queries, zip(*scanned, strict=True), strict=True):
+            chosen = _nearest(found, _RERANK * k)
+            exact = [part.exact(query.vector, ids, k) for part, ids in zip(parts, chosen, strict=True)]
+            answers.append(merge(exact, k))
         return answers
+
+
+def _nearest(parts: Sequence[tuple[NDArray[np.float32], NDArray[np.int64]]], most: int) -> list[NDArray[np.int64]]:
+    """Of distances and ids of several parts the nearest by (distance, id): their ids, again by part."""
+    distance, ids = (np.concatenate(column) for column in zip(*parts, strict=True))
+    part = np.repeat(np.arange(len(parts)), [len(i) for _, i in parts])
+    rank = np.lexsort((ids, distance))[:most]
+    return [ids[rank[part[rank] == p]] for p in range(len(parts))]

@@ -167,8 +167,10 @@ class Shard:
 
     def scan(
         self, queries: NDArray[np.float32], lists: NDArray[np.int64], near: NDArray[np.float32], most: int
-    ) -> NDArray[np.int64]:
-        """Ids (n, most) of the nearest codes in given lists, -1 where there are no more.
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """The nearest codes in given lists, by (distance, id): squared distances and ids, each (n, most).
+
+        Where there are no more, the id is -1 and the distance the largest that there is.
 
         Args:
             queries: (n, dimension) rotated.
@@ -183,8 +185,9 @@ class Shard:
         keys = np.ascontiguousarray(np.take_along_axis(np.where(mine, local, -1), first, axis=1), np.int64)
         near = np.ascontiguousarray(np.take_along_axis(near, first, axis=1), np.float32)
         self.index.nprobe = keys.shape[1]
-        _, found = self.index.search_preassigned(np.ascontiguousarray(queries), most, keys, near)
-        return np.asarray(found)
+        distance, ids = self.index.search_preassigned(np.ascontiguousarray(queries), most, keys, near)
+        rank = np.lexsort((ids, distance), axis=1)
+        return np.take_along_axis(distance, rank, axis=1), np.take_along_axis(ids, rank, axis=1)
 
     def exact(self, query: NDArray[np.float32], ids: NDArray[np.int64], k: int) -> Candidates:
         """The k nearest of some of this shard's photos by the kept vectors, nearest first; ties by id."""

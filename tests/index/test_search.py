@@ -18,6 +18,7 @@ from im2gps_spark.errors import StageError
 from im2gps_spark.index import search
 from im2gps_spark.index.plan import Plan
 from im2gps_spark.index.search import Index, choose_nprobe
+from im2gps_spark.index.shard import Shard, arrow_bytes, faiss_bytes
 from im2gps_spark.index.training import Trained
 from im2gps_spark.neighbours import Candidates, merge
 from im2gps_spark.store.folder import DiskFolder
@@ -191,14 +192,43 @@ def test_candidates_of_the_shards_are_those_of_one_index(small, nprobe, most):
     vectors, lists, near = (np.stack([getattr(q, name) for q in queries]) for name in ("vector", "lists", "near"))
     found = {number: small.index.shard(number).scan(vectors, lists, near, most) for number in range(4)}
     for i, query in enumerate(queries):
-        distance = {photo: d for d, photo in by_code(whole.ivf, query.vector, query.lists, query.near)}
-        for number, ids in found.items():
-            held = set(small.index.shard(number).photo_id.tolist()) & set(distance)
-            mine = [photo for photo in ids[i].tolist() if photo >= 0]
-            assert len(set(mine)) == len(mine) == min(most, len(held))
-            assert set(mine) <= held
-            # In the order of one index; where codes are alike, any of the photos will do.
-            assert [distance[photo] for photo in mine] == sorted(distance[photo] for photo in held)[:most]
+        every = by_code(whole.ivf, query.vector, query.lists, query.near)
+        for number, (distance, ids) in found.items():
+            held = set(small.index.shard(number).photo_id.tolist())
+            mine = [pair for pair in zip(distance[i].tolist(), ids[i].tolist(), strict=True) if pair[1] >= 0]
+            assert mine == [pair for pair in every if pair[1] in held][:most]
+
+
+def divided(folder: Path, shard: Shard, trained: Trained, corpus: Corpus, part: np.ndarray) -> list[Shard]:
+    """A shard's photos again, in several parts over the same lists: as it is after some nights."""
+    rows, parts = rows_of(trained, corpus), []
+    for number in np.unique(part):
+        mine = rows.take((part == number) & np.isin(rows.photo_id, shard.photo_id)).sorted()
+        codes, photos = folder / f"{number}.faiss", folder / f"{number}.arrow"
+        codes.write_bytes(faiss_bytes(trained, shard.lists, mine))
+        photos.write_bytes(arrow_bytes(mine))
+        parts.append(Shard(codes, photos, shard.lists))
+    return parts
+
+
+@pytest.mark.parametrize("k", [1, 20, 300])
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_several_parts_of_a_shard_answer_as_one(tmp_path, monkeypatch, count, k):
+    small = made(tmp_path, draw(700, seed=15, distinct=60), lists=9, shards=2)
+    asked = small.corpus.take(np.arange(20))
+    photos, owners = asked.photo_id.tolist(), asked.owner.tolist()
+    whole = small.ask(asked.vectors, k, nprobe=4, photos=photos, owners=owners)
+    part = np.random.default_rng(0).integers(0, count, len(small.corpus))
+    shards = []
+    for number in range(2):
+        (tmp_path / str(number)).mkdir()
+        shard = small.index.shard(number)
+        shards.append(divided(tmp_path / str(number), shard, small.index.trained, small.corpus, part))
+    monkeypatch.setattr(small.index, "parts", lambda number: shards[number])
+    again = small.ask(asked.vectors, k, nprobe=4, photos=photos, owners=owners)
+    for ours, theirs in zip(again, whole, strict=True):
+        for name in Candidates.__dataclass_fields__:
+            assert np.array_equal(getattr(ours, name), getattr(theirs, name))
 
 
 def test_every_photo_is_in_one_shard(small):

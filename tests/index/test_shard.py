@@ -143,7 +143,7 @@ def test_ids_keep_all_their_digits(tmp_path, trained, first):
     shard = opened(tmp_path, trained, in_lists(trained, corpus, np.arange(13)), np.arange(13))
     rotated, lists, near = every_list(trained, corpus.vectors)
     assert shard.photo_id.tolist() == ids.tolist()
-    assert [sorted(row) for row in shard.scan(rotated, lists, near, 5).tolist()] == [ids.tolist()] * 5
+    assert [sorted(row) for row in shard.scan(rotated, lists, near, 5)[1].tolist()] == [ids.tolist()] * 5
     for i, photo in enumerate(ids.tolist()):
         assert shard.excluded(photo, None).tolist() == [photo]
         assert shard.exact(rotated[i], ids, 1).photo_id.tolist() == [photo]
@@ -157,7 +157,7 @@ def test_candidates_come_from_the_lists_asked_for(shard, trained):
     rotated, _, _ = every_list(trained, CORPUS.vectors[:6])
     lists = np.array([[4, 2, -1], [9, 4, 1], [0, 2, 3], [-1, -1, -1], [12, 9, 5], [1, -1, 12]])
     near = np.ones(lists.shape, np.float32)
-    found = shard.scan(rotated, lists, near, 400)
+    _, found = shard.scan(rotated, lists, near, 400)
     for row, wanted in zip(found, lists, strict=True):
         mine = rows.photo_id[np.isin(rows.lists, wanted)]
         assert sorted(row[row >= 0].tolist()) == mine.tolist()
@@ -166,7 +166,7 @@ def test_candidates_come_from_the_lists_asked_for(shard, trained):
 
 def test_more_lists_may_be_asked_for_than_a_shard_has(shard, trained):
     rotated, lists, near = every_list(trained, CORPUS.vectors[:9])
-    found = shard.scan(rotated, lists, near, 400)
+    _, found = shard.scan(rotated, lists, near, 400)
     held = in_lists(trained, CORPUS, FEW_LISTS).photo_id.tolist()
     assert [sorted(row[row >= 0].tolist()) for row in found] == [held] * 9
 
@@ -176,7 +176,26 @@ def test_candidates_do_not_depend_on_other_queries(shard, trained):
     together = shard.scan(rotated, lists[:, :5], near[:, :5], 12)
     for i in range(50):
         alone = shard.scan(rotated[i : i + 1], lists[i : i + 1, :5], near[i : i + 1, :5], 12)
-        assert np.array_equal(alone[0], together[i])
+        for ours, theirs in zip(alone, together, strict=True):
+            assert np.array_equal(ours[0], theirs[i])
+
+
+def test_candidates_are_in_the_order_of_distance_and_id(tmp_path, trained):
+    corpus = Corpus(np.arange(300) * 7 + 1, np.repeat(CORPUS.vectors[:3], 100, axis=0), np.zeros(300, np.int64))
+    shard = opened(tmp_path, trained, in_lists(trained, corpus, np.arange(13)), np.arange(13))
+    rotated, lists, near = every_list(trained, CORPUS.vectors[:6])
+    distance, ids = shard.scan(rotated, lists, near, 310)
+    assert len(np.unique(distance[0, :300])) == 3
+    for row in range(6):
+        assert list(zip(distance[row], ids[row], strict=True))[:300] == sorted(
+            zip(distance[row, :300], ids[row, :300], strict=True)
+        )
+    assert np.all(ids[:, 300:] == -1)
+    # Cut off among ties, those with the smallest ids are left: FAISS looks at a list in the order of its ids.
+    for most in (1, 50, 100, 130, 299):
+        less = shard.scan(rotated, lists, near, most)
+        assert np.array_equal(less[0], distance[:, :most])
+        assert np.array_equal(less[1], ids[:, :most])
 
 
 def test_the_nearest_by_the_kept_vectors_come_first(shard):
@@ -250,5 +269,5 @@ def test_a_shard_without_photos(tmp_path, trained):
     assert shard.excluded(5, None).tolist() == []
     assert shard.excluded(5, 3).tolist() == []
     rotated, lists, near = every_list(trained, CORPUS.vectors[:2])
-    assert shard.scan(rotated, lists, near, 3).tolist() == [[-1] * 3] * 2
+    assert shard.scan(rotated, lists, near, 3)[1].tolist() == [[-1] * 3] * 2
     assert shard.vectors.shape == (0, 16)
