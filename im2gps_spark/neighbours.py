@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,6 +41,36 @@ class Candidates:
 
     def __len__(self) -> int:
         return len(self.photo_id)
+
+
+@dataclass(frozen=True)
+class Answers:
+    """The neighbours of several photos, one photo's after another's.
+
+    Attributes:
+        ends: (n + 1,) int64; photo i's are those from ends[i] to ends[i + 1].
+        flat: all of them.
+    """
+
+    ends: NDArray[np.int64]
+    flat: Candidates
+
+    @classmethod
+    def none(cls, photos: int) -> Answers:
+        """No neighbours for some photos."""
+        return cls(np.zeros(photos + 1, np.int64), Candidates.none())
+
+    def __len__(self) -> int:
+        return len(self.ends) - 1
+
+    def __getitem__(self, photo: int) -> Candidates:
+        if not 0 <= photo < len(self):
+            raise IndexError(photo)
+        here = slice(self.ends[photo], self.ends[photo + 1])
+        return Candidates(*(getattr(self.flat, name)[here] for name in Candidates.__dataclass_fields__))
+
+    def __iter__(self) -> Iterator[Candidates]:
+        return (self[photo] for photo in range(len(self)))
 
 
 def merge(parts: Sequence[Candidates], k: int) -> Candidates:

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Iterator
+from functools import cached_property, lru_cache
 from pathlib import Path
 
+import faiss
 import numpy as np
 from numpy.typing import NDArray
 
 from im2gps_spark.errors import StageError
+from im2gps_spark.index import kernels
+from im2gps_spark.index.candidates import first_of, nearest, together
 from im2gps_spark.index.manifest import MOMENTS, TRAINED, Manifest, shard_files
+from im2gps_spark.index.routed import Routed
 from im2gps_spark.index.shard import Shard
 from im2gps_spark.index.training import Trained
-from im2gps_spark.neighbours import Candidates, merge
+from im2gps_spark.neighbours import Answers
 from im2gps_spark.store.folder import Folder
 
 # Codes looked at for each neighbour wanted: of a list of 3 k by code, re-ranked by vector, recall loses under 1 %.
 _RERANK = 3
 _SMALL_CORPUS = 50_000
+# Of a batch of queries together: some 80 bytes each.
+_CANDIDATES = 2**18
 
 
 def choose_nprobe(lists: int, rows: int, k: int) -> int:
@@ -29,25 +34,13 @@ def choose_nprobe(lists: int, rows: int, k: int) -> int:
     return min(lists, max(16, -(-lists * 20 * k // rows)))
 
 
-@dataclass(frozen=True)
-class Routed:
-    """Where one query goes, and what its similarities look like over the corpus.
-
-    Attributes:
-        vector: (dimension,) rotated, float32.
-        lists, near: (p,) global numbers of the lists to visit, and squared distances to their centroids.
-        mean, spread: of the query's cosine with the corpus' photos.
-    """
-
-    vector: NDArray[np.float32]
-    lists: NDArray[np.int64]
-    near: NDArray[np.float32]
-    mean: float
-    spread: float
+def queries_at_once(k: int) -> int:
+    """Queries whose candidates take about 20 MiB together."""
+    return max(1, _CANDIDATES // (_RERANK * k))
 
 
 class Index:
-    """An index version opened for search; shards are opened when they are first searched.
+    """An index version opened for search; a shard is open until another one is searched.
 
     Args:
         folder: of the version. Files of S3 are copied to this machine's disk when they are first needed.
@@ -56,20 +49,30 @@ class Index:
     def __init__(self, folder: Folder) -> None:
         self.folder = folder
         self.manifest = Manifest.read(folder)
-        self.trained = Trained.from_bytes(self._file(TRAINED).read_bytes())
-        with np.load(self._file(MOMENTS), allow_pickle=False) as moments:
-            self._mean, self._covariance = moments["mean"], moments["covariance"]
         self._shard_of_list = np.array(self.manifest.shard_of_list)
-        self._shards: dict[int, Shard] = {}
+        self._open: tuple[int, list[Shard]] = (-1, [])
+
+    @cached_property
+    def trained(self) -> Trained:
+        """Rotation and quantizers. Who searches shards needs none of them."""
+        return Trained.from_bytes(self._file(TRAINED).read_bytes())
+
+    @cached_property
+    def _moments(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        with np.load(self._file(MOMENTS), allow_pickle=False) as moments:
+            return moments["mean"], moments["covariance"]
 
     @staticmethod
     @lru_cache(maxsize=1)
     def opened(folder: Folder, digest: str) -> Index:
         """The process' one reader: of the version that was last asked for, while its manifest's digest is the same.
 
+        FAISS works on one thread from then on: Spark runs as many tasks as there are cores.
+
         Raises:
             StageError: the version has changed since the digest was taken.
         """
+        faiss.omp_set_num_threads(1)
         index = Index(folder)
         if index.manifest.digest != digest:
             raise StageError(f"{folder} has changed while it was in use; run this again")
@@ -78,67 +81,54 @@ class Index:
     def _file(self, name: str) -> Path:
         return self.folder.local(name, self.manifest.files[name])
 
-    def shard(self, number: int) -> Shard:
-        """A shard, mapped."""
-        if number not in self._shards:
-            codes, rows = (self._file(name) for name in shard_files(number))
-            self._shards[number] = Shard(codes, rows, self.manifest.lists_of(number))
-        return self._shards[number]
-
-    def route(self, vectors: NDArray[np.float32], nprobe: int) -> list[Routed]:
+    def route(self, vectors: NDArray[np.float32], nprobe: int) -> Routed:
         """Rotates descriptors (n, input dimension) and finds the lists that each visits."""
         rotated = self.trained.rotate(vectors)
         near, lists = self.trained.assign(rotated, nprobe)
-        exact = rotated.astype(np.float64)
+        exact, (mean, covariance) = rotated.astype(np.float64), self._moments
         # Not by BLAS, whose last bits follow from which rows are together: an answer must not.
-        mean = (exact * self._mean).sum(axis=1)
-        spread = np.sqrt(np.maximum(np.einsum("ij,jk,ik->i", exact, self._covariance, exact), 0.0))
-        return [Routed(rotated[i], lists[i], near[i], float(mean[i]), float(spread[i])) for i in range(len(rotated))]
+        spread = np.sqrt(np.maximum(kernels.variances(exact, np.ascontiguousarray(covariance)), 0.0))
+        return Routed(rotated, lists, near, (exact * mean).sum(axis=1), spread)
 
-    def shards_of(self, lists: NDArray[np.int64]) -> list[int]:
-        """The shards, ascending, that hold some lists."""
-        return [int(s) for s in np.unique(self._shard_of_list[lists[lists >= 0]])]
+    def by_shard(self, queries: Routed) -> Iterator[tuple[int, NDArray[np.int64], Routed]]:
+        """The shards, ascending, that hold lists to visit, with the numbers of the queries that go there and these.
+
+        A query has that shard's lists only.
+        """
+        shard = np.where(queries.lists >= 0, self._shard_of_list[queries.lists], -1)
+        for number in np.unique(shard[shard >= 0]).tolist():
+            mine = shard == number
+            which = np.flatnonzero(mine.any(axis=1))
+            yield number, which, queries.take(which).visiting(mine[which])
 
     def parts(self, number: int) -> list[Shard]:
         """What a shard consists of, mapped; each of its photos is in one part."""
-        return [self.shard(number)]
+        if self._open[0] != number:
+            codes, rows = (self._file(name) for name in shard_files(number))
+            self._open = (number, [Shard(codes, rows, self.manifest.lists_of(number))])
+        return self._open[1]
+
+    def shard(self, number: int) -> Shard:
+        """The first part of a shard."""
+        return self.parts(number)[0]
 
     def search_shard(
-        self, number: int, queries: Sequence[Routed], excluded: Sequence[tuple[int, int | None]], k: int
-    ) -> list[Candidates]:
+        self, number: int, queries: Routed, photos: NDArray[np.int64], owners: NDArray[np.int64] | None, k: int
+    ) -> Answers:
         """The k nearest eligible photos of each query in one shard.
 
-        The answer does not follow from how the shard's photos are divided into parts.
+        An answer follows neither from the queries beside it, nor from how the shard's photos are divided into parts.
 
         Args:
             number: of the shard.
-            queries: routed here.
-            excluded: for each, the photo's id and, where its owner has no vote, the owner's hash.
+            queries: routed here; ``queries_at_once`` says how many fit in memory.
+            photos: (n,) their own ids: a photo is not its own neighbour.
+            owners: (n,) hashes of their owners, whose photos have no vote; None if they have.
+            k: neighbours a query.
         """
         parts = [part for part in self.parts(number) if len(part.photo_id)]
-        if not parts or not queries:
-            return [Candidates.none()] * len(queries)
-        vectors, lists, near = (np.stack([getattr(q, n) for q in queries]) for n in ("vector", "lists", "near"))
-        scanned = []
-        for part in parts:
-            barred = [part.excluded(photo, owner) for photo, owner in excluded]
-            # As many more candidates as are barred at most, and of those that are left as many as there would be if the
-            # barred had never been there: no query's answer follows from what is barred to the others.
-            most = min(_RERANK * k + max(len(b) for b in barred), len(part.photo_id))
-            distance, ids = part.scan(vectors, lists, near, most)
-            eligible = [(i >= 0) & ~np.isin(i, b) for i, b in zip(ids, barred, strict=True)]
-            scanned.append([(d[e], i[e]) for d, i, e in zip(distance, ids, eligible, strict=True)])
-        answers = []
-        for query, found in zip(queries, zip(*scanned, strict=True), strict=True):
-            chosen = _nearest(found, _RERANK * k)
-            exact = [part.exact(query.vector, ids, k) for part, ids in zip(parts, chosen, strict=True)]
-            answers.append(merge(exact, k))
-        return answers
-
-
-def _nearest(parts: Sequence[tuple[NDArray[np.float32], NDArray[np.int64]]], most: int) -> list[NDArray[np.int64]]:
-    """Of distances and ids of several parts the nearest by (distance, id): their ids, again by part."""
-    distance, ids = (np.concatenate(column) for column in zip(*parts, strict=True))
-    part = np.repeat(np.arange(len(parts)), [len(i) for _, i in parts])
-    rank = np.lexsort((ids, distance))[:most]
-    return [ids[rank[part[rank] == p]] for p in range(len(parts))]
+        if not parts or not len(queries):
+            return Answers.none(len(queries))
+        most = min(_RERANK * k, self.manifest.rows[number])
+        found = together([first_of(part, queries, photos, owners, most) for part in parts], most)
+        return nearest(parts, queries.vectors, found, k)

@@ -16,8 +16,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from im2gps_spark.errors import StageError
+from im2gps_spark.index import kernels
+from im2gps_spark.index.routed import packed
 from im2gps_spark.index.training import Trained
-from im2gps_spark.neighbours import Candidates
 
 # The table trades memory for speed at 8 bits, and loses both where residuals are many (docs/index.md). It is off
 # everywhere: its distances differ from those without it in the sixth digit, and two shards must not.
@@ -131,6 +133,7 @@ class Shard:
         self.index = faiss.read_index(str(codes), flags)
         self.index.use_precomputed_table = _NO_TABLE
         self.lists = lists
+        self._name = codes.name
         self._table = pa.ipc.open_file(pa.memory_map(str(rows))).read_all()
 
     def column(self, name: str) -> NDArray:
@@ -148,22 +151,16 @@ class Shard:
         column = self._table.column("vector").combine_chunks()
         return np.asarray(column.flatten().to_numpy(zero_copy_only=True)).reshape(len(column), column.type.list_size)
 
-    @cached_property
-    def _by_owner(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        owner = self.column("owner")
-        rank = np.argsort(owner, kind="stable")
-        return owner[rank], rank
+    def slots(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Rows (n, m) of photos by their ids; -1 for -1.
 
-    def excluded(self, photo_id: int, owner: int | None) -> NDArray[np.int64]:
-        """Sorted ids of this shard that a query must not see: the photo itself and, if given, its owner's others."""
-        slot = np.searchsorted(self.photo_id, photo_id)
-        own = self.photo_id[slot : slot + 1]
-        out = own[own == photo_id]
-        if owner is not None:
-            owners, rank = self._by_owner
-            low, high = (int(np.searchsorted(owners, owner, side)) for side in ("left", "right"))
-            out = np.union1d(out, self.photo_id[rank[low:high]])
-        return np.asarray(out)
+        Raises:
+            StageError: a photo is not there.
+        """
+        slots = np.empty(ids.shape, np.int64)
+        if not kernels.find_slots(self.photo_id, ids, slots):
+            raise StageError(f"{self._name} has codes of photos that it does not know; run build again")
+        return slots
 
     def scan(
         self, queries: NDArray[np.float32], lists: NDArray[np.int64], near: NDArray[np.float32], most: int
@@ -179,28 +176,19 @@ class Shard:
             most: candidates for each query.
         """
         local = np.minimum(np.searchsorted(self.lists, lists), len(self.lists) - 1)
-        mine = self.lists[local] == lists
         # FAISS reads rows as wide as the lists that the index has at most: ours come first, the others are cut off.
-        first = np.argsort(~mine, axis=1, kind="stable")[:, : max(1, int(mine.sum(axis=1).max(initial=0)))]
-        keys = np.ascontiguousarray(np.take_along_axis(np.where(mine, local, -1), first, axis=1), np.int64)
-        near = np.ascontiguousarray(np.take_along_axis(near, first, axis=1), np.float32)
+        keys, near = packed(self.lists[local] == lists, local, near)
         self.index.nprobe = keys.shape[1]
         distance, ids = self.index.search_preassigned(np.ascontiguousarray(queries), most, keys, near)
-        rank = np.lexsort((ids, distance), axis=1)
-        return np.take_along_axis(distance, rank, axis=1), np.take_along_axis(ids, rank, axis=1)
+        kernels.sort_ties(distance, ids)
+        return distance, ids
 
-    def exact(self, query: NDArray[np.float32], ids: NDArray[np.int64], k: int) -> Candidates:
-        """The k nearest of some of this shard's photos by the kept vectors, nearest first; ties by id."""
-        slot = np.searchsorted(self.photo_id, ids)
-        offset = self.vectors[slot].astype(np.float32) - query
-        distance = np.sqrt(np.einsum("ij,ij->i", offset, offset, dtype=np.float64))
-        rank = np.lexsort((ids, distance))[:k]
-        slot = slot[rank]
-        return Candidates(
-            photo_id=ids[rank],
-            distance=distance[rank],
-            latitude=self.column("latitude")[slot],
-            longitude=self.column("longitude")[slot],
-            owner_photos=self.column("owner_photos")[slot].astype(np.float64),
-            accuracy=self.column("accuracy")[slot],
-        )
+    def distances(
+        self, queries: NDArray[np.float32], slots: NDArray[np.int64], out: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Writes the Euclidean distances of queries (n, dimension) to rows (n, m) by the kept vectors; returns ``out``.
+
+        Where the row is -1, ``out`` is left as it is. Distances are rounded to float32.
+        """
+        kernels.exact_distances(self.vectors.view(np.uint16), slots, np.ascontiguousarray(queries), out)
+        return out

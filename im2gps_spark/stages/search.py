@@ -12,12 +12,14 @@ from pyspark.sql import functions as F
 
 from im2gps_spark.config import GeolocateSection
 from im2gps_spark.index.manifest import Manifest
-from im2gps_spark.index.search import Index, Routed, choose_nprobe
+from im2gps_spark.index.routed import Routed
+from im2gps_spark.index.search import Index, choose_nprobe, queries_at_once
 from im2gps_spark.neighbours import Candidates
-from im2gps_spark.stages.arrow import spark_schema
+from im2gps_spark.stages.arrow import binaries, matrix, numbers, padded, rows_alike, spark_schema
 from im2gps_spark.store.folder import Folder
 
-_QUERIES_A_TASK = 256
+_QUERIES_A_TASK = 1024
+_QUERIES_A_SHARD_TASK = 50_000
 _ANSWERS_A_TASK = 512
 
 _ROUTED = pa.schema(
@@ -32,14 +34,23 @@ _ROUTED = pa.schema(
         ("spread", pa.float64()),
     ]
 )
+_NEIGHBOURS = {
+    "photo_id": np.int64,
+    "distance": np.float64,
+    "latitude": np.float64,
+    "longitude": np.float64,
+    "owner_photos": np.float64,
+    "accuracy": np.int8,
+}
+"""The columns of ``Candidates``."""
+
 _FOUND = pa.schema(
     [
         ("photo_id", pa.int64()),
         ("shard", pa.int64()),
         ("mean", pa.float64()),
         ("spread", pa.float64()),
-        ("ids", pa.binary()),
-        ("numbers", pa.binary()),
+        *((f"neighbour_{name}", pa.binary()) for name in _NEIGHBOURS),
     ]
 )
 
@@ -60,8 +71,11 @@ def find_neighbours(
     queries = queries.repartition(max(1, -(-count // _QUERIES_A_TASK)), "photo_id")
     routed = queries.mapInArrow(partial(_route, opened=opened, nprobe=nprobe), spark_schema(_ROUTED))
 
-    # A shard's queries lie together: it is opened by one task and leaves memory with it.
-    by_shard = routed.repartition(index.shards, "shard").sortWithinPartitions("shard", "photo_id")
+    # A task opens one shard, which leaves memory with it; of very many queries several tasks open the same.
+    tasks = max(1, -(-count // _QUERIES_A_SHARD_TASK))
+    task = F.col("shard") * tasks + F.pmod(F.xxhash64("photo_id"), F.lit(tasks))
+    by_shard = routed.repartitionById(index.shards * tasks, task.cast("int"))
+    by_shard = by_shard.sortWithinPartitions("shard", "photo_id")
     found = by_shard.mapInArrow(partial(_search, opened=opened, settings=settings), spark_schema(_FOUND))
     whole = found.repartition(max(2, -(-count // _ANSWERS_A_TASK)), "photo_id")
     return whole.sortWithinPartitions("photo_id", "shard")
@@ -71,81 +85,73 @@ def by_photo(
     batches: Iterator[pa.RecordBatch],
 ) -> Iterator[tuple[int, list[Candidates], float, float]]:
     """In a Python worker: each photo with its shards' answers, and its similarities' mean and spread."""
-    current: dict | None = None
+    current: tuple[int, float, float] | None = None
     parts: list[Candidates] = []
     for batch in batches:
-        for row in batch.to_pylist():
-            if current is not None and row["photo_id"] != current["photo_id"]:
-                yield current["photo_id"], parts, current["mean"], current["spread"]
+        columns = [numbers(batch.column(f"neighbour_{name}"), kind) for name, kind in _NEIGHBOURS.items()]
+        about = (batch.column(name).to_pylist() for name in ("photo_id", "mean", "spread"))
+        for row, photo in enumerate(zip(*about, strict=True)):
+            if current is not None and photo[0] != current[0]:
+                yield current[0], parts, *current[1:]
                 parts = []
-            current = row
-            ids = np.frombuffer(row["ids"], np.int64)
-            distance, latitude, longitude, owner_photos, accuracy = np.frombuffer(row["numbers"]).reshape(5, -1)
-            parts.append(Candidates(ids, distance, latitude, longitude, owner_photos, accuracy.astype(np.int8)))
+            current = photo
+            parts.append(Candidates(*(flat[ends[row] : ends[row + 1]] for flat, ends in columns)))
     if current is not None:
-        yield current["photo_id"], parts, current["mean"], current["spread"]
-
-
-def _numbers(part: Candidates) -> bytes:
-    """The rows that ``by_photo`` takes apart again; all in float64, which holds a level exactly."""
-    return np.stack([part.distance, part.latitude, part.longitude, part.owner_photos, part.accuracy]).tobytes()
+        yield current[0], parts, *current[1:]
 
 
 def _route(batches: Iterator[pa.RecordBatch], opened: Callable[[], Index], nprobe: int) -> Iterator[pa.RecordBatch]:
-    """In a Python worker: each query, once for every shard that holds one of its lists."""
+    """In a Python worker: each query, once for every shard that holds one of its lists, with those lists."""
     index = opened()
     for batch in batches:
         flat = batch.column("vector").flatten().to_numpy(zero_copy_only=False)
-        routed = index.route(flat.reshape(batch.num_rows, -1).astype(np.float32), nprobe)
-        rows = [
-            {
-                "photo_id": photo,
-                "owner": owner,
-                "shard": shard,
-                "vector": query.vector.tobytes(),
-                "lists": query.lists.tobytes(),
-                "near": query.near.tobytes(),
-                "mean": query.mean,
-                "spread": query.spread,
-            }
-            for photo, owner, query in zip(
-                batch.column("photo_id").to_pylist(), batch.column("owner").to_pylist(), routed, strict=True
-            )
-            for shard in index.shards_of(query.lists)
-        ]
-        yield pa.RecordBatch.from_pylist(rows, schema=_ROUTED)
+        queries = index.route(flat.reshape(batch.num_rows, -1).astype(np.float32), nprobe)
+        photos, owners = (batch.column(name).to_numpy() for name in ("photo_id", "owner"))
+        parts = [_to_shard(shard, photos[which], owners[which], mine) for shard, which, mine in index.by_shard(queries)]
+        if parts:
+            yield pa.concat_batches(parts)
+
+
+def _to_shard(shard: int, photos: np.ndarray, owners: np.ndarray, queries: Routed) -> pa.RecordBatch:
+    there = queries.lists >= 0
+    counts = there.sum(axis=1)
+    dimension = np.full(len(queries), queries.vectors.shape[1])
+    columns = [
+        pa.array(photos),
+        pa.array(owners),
+        pa.array(np.full(len(queries), shard, np.int64)),
+        binaries(queries.vectors.ravel(), dimension),
+        binaries(queries.lists[there], counts),
+        binaries(queries.near[there], counts),
+        pa.array(queries.mean),
+        pa.array(queries.spread),
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=_ROUTED)
+
+
+def _from_route(rows: pa.RecordBatch) -> Routed:
+    return Routed(
+        vectors=matrix(rows.column("vector"), np.float32),
+        lists=padded(rows.column("lists"), np.int64, -1),
+        near=padded(rows.column("near"), np.float32, 0),
+        mean=rows.column("mean").to_numpy(),
+        spread=rows.column("spread").to_numpy(),
+    )
 
 
 def _search(
     batches: Iterator[pa.RecordBatch], opened: Callable[[], Index], settings: GeolocateSection
 ) -> Iterator[pa.RecordBatch]:
-    """In a Python worker: the k nearest eligible photos of each query in its shard."""
+    """In a Python worker: the k nearest eligible photos of each query in its shard, some queries at a time."""
     index = opened()
+    at_once = queries_at_once(settings.k)
     for batch in batches:
-        rows = batch.to_pylist()
-        for shard in sorted({row["shard"] for row in rows}):
-            mine = [row for row in rows if row["shard"] == shard]
-            queries = [
-                Routed(
-                    np.frombuffer(row["vector"], np.float32),
-                    np.frombuffer(row["lists"], np.int64),
-                    np.frombuffer(row["near"], np.float32),
-                    row["mean"],
-                    row["spread"],
-                )
-                for row in mine
-            ]
-            barred = [(row["photo_id"], row["owner"] if settings.exclude_same_owner else None) for row in mine]
-            answers = index.search_shard(shard, queries, barred, settings.k)
-            found = [
-                {
-                    "photo_id": row["photo_id"],
-                    "shard": shard,
-                    "mean": row["mean"],
-                    "spread": row["spread"],
-                    "ids": part.photo_id.tobytes(),
-                    "numbers": _numbers(part),
-                }
-                for row, part in zip(mine, answers, strict=True)
-            ]
-            yield pa.RecordBatch.from_pylist(found, schema=_FOUND)
+        for shard, mine in rows_alike(batch, "shard"):
+            for begin in range(0, mine.num_rows, at_once):
+                rows = mine.slice(begin, at_once)
+                photos = rows.column("photo_id").to_numpy()
+                owners = rows.column("owner").to_numpy() if settings.exclude_same_owner else None
+                found = index.search_shard(shard, _from_route(rows), photos, owners, settings.k)
+                about = [rows.column(name) for name in ("photo_id", "shard", "mean", "spread")]
+                near = [binaries(getattr(found.flat, name), np.diff(found.ends)) for name in _NEIGHBOURS]
+                yield pa.RecordBatch.from_arrays([*about, *near], schema=_FOUND)

@@ -115,20 +115,18 @@ def test_an_empty_shard_and_a_corpus_that_is_all_gone(folder):
     check(folder, ROWS.photo_id)
     index = Index(folder)
     queries = index.route(CORPUS.vectors[:3], 6)
-    assert all(len(index.search_shard(0, queries, [(0, None)] * 3, 5)[i]) == 0 for i in range(3))
+    assert [len(found) for found in index.search_shard(0, queries, np.zeros(3, np.int64), None, 5)] == [0, 0, 0]
 
 
 def test_no_answer_names_them_and_the_others_are_found_as_before(folder):
     gone = ROWS.photo_id[::3]
     delete_everywhere(folder, gone)
     index = Index(folder)
-    found = []
-    for query in index.route(CORPUS.vectors[:20], 6):
-        parts = [index.search_shard(shard, [query], [(0, None)], 200)[0] for shard in range(3)]
-        ids = np.concatenate([part.photo_id for part in parts])
+    queries = index.route(CORPUS.vectors[:20], 6)
+    parts = [index.search_shard(shard, queries, np.zeros(20, np.int64), None, 200) for shard in range(3)]
+    for i in range(20):
+        ids = np.concatenate([part[i].photo_id for part in parts])
         assert sorted(ids) == sorted(np.setdiff1d(ROWS.photo_id, gone))
-        found.append(ids)
-    assert len(found) == 20
 
 
 # --- broken off ---

@@ -41,16 +41,17 @@ class Small:
         *,
         nprobe: int = EVERYTHING,
         photos: Sequence[int] | None = None,
-        owners: Sequence[int | None] | None = None,
+        owners: Sequence[int] | None = None,
     ) -> list[Candidates]:
         """The k nearest of each query, as geolocate finds them: routed, searched shard by shard, merged."""
         queries = self.index.route(vectors, nprobe)
-        excluded = list(zip(photos or [0] * len(queries), owners or [None] * len(queries), strict=True))
-        parts: list[list[Candidates]] = [[] for _ in queries]
-        for shard in range(self.index.manifest.shards):
-            mine = [i for i, query in enumerate(queries) if shard in self.index.shards_of(query.lists)]
-            found = self.index.search_shard(shard, [queries[i] for i in mine], [excluded[i] for i in mine], k)
-            for i, part in zip(mine, found, strict=True):
+        own = np.array(photos or [0] * len(queries), np.int64)
+        theirs = None if owners is None else np.array(owners, np.int64)
+        parts: list[list[Candidates]] = [[] for _ in range(len(queries))]
+        for shard, which, mine in self.index.by_shard(queries):
+            barred = None if theirs is None else theirs[which]
+            found = self.index.search_shard(shard, mine, own[which], barred, k)
+            for i, part in zip(which.tolist(), found, strict=True):
                 parts[i].append(part)
         return [merge(part, k) for part in parts]
 
@@ -68,20 +69,13 @@ def brute_force(
     seen = (rows.photo_id != photo) & ((rows.owner != owner) if owner is not None else True)
     rotated = small.index.trained.rotate(query[None])[0]
     offset = rows.vectors[seen].astype(np.float32) - rotated
-    distance = np.sqrt((offset.astype(np.float64) ** 2).sum(axis=1))
+    distance = np.sqrt((offset.astype(np.float64) ** 2).sum(axis=1)).astype(np.float32)
     rank = np.lexsort((rows.photo_id[seen], distance))[:k]
     return list(zip(rows.photo_id[seen][rank].tolist(), distance[rank].tolist(), strict=True))
 
 
 def pairs(found: Candidates) -> list[tuple[int, float]]:
     return list(zip(found.photo_id.tolist(), found.distance.tolist(), strict=True))
-
-
-def same(found: Candidates, expected: list[tuple[int, float]]) -> bool:
-    """The same photos in the same order, at the same distances but for the order of summation."""
-    distance = np.array([distance for _, distance in expected])
-    ids = [photo for photo, _ in expected]
-    return found.photo_id.tolist() == ids and np.allclose(found.distance, distance, rtol=1e-6, atol=1e-12)
 
 
 @pytest.fixture(scope="module")
@@ -109,10 +103,11 @@ def test_with_every_list_and_every_code_it_is_exact(n, share, lists, shards, k, 
         small = made(Path(folder), corpus, lists=lists, shards=shards)
         asked = corpus.take(np.arange(min(n, 8)))
         photos = asked.photo_id.tolist()
-        owners = asked.owner.tolist() if same_owner else [None] * len(photos)
+        owners = asked.owner.tolist() if same_owner else None
         found = small.ask(asked.vectors, k, photos=photos, owners=owners)
         for i, answer in enumerate(found):
-            assert same(answer, brute_force(small, asked.vectors[i], k, photos[i], owners[i]))
+            owner = owners[i] if owners else None
+            assert pairs(answer) == brute_force(small, asked.vectors[i], k, photos[i], owner)
 
 
 @pytest.mark.parametrize("k", [1, 7, 299, 300, 301, 5000])
@@ -120,7 +115,7 @@ def test_where_three_codes_a_neighbour_are_all_codes_it_is_exact(tmp_path, k):
     small = made(tmp_path, draw(300, seed=3), shards=3)
     queries = draw(5, seed=4).vectors
     for query, found in zip(queries, small.ask(queries, max(k, 100)), strict=True):
-        assert same(found.take(np.arange(len(found))[:k]), brute_force(small, query, k))
+        assert pairs(found)[:k] == brute_force(small, query, k)
         assert len(found) == min(max(k, 100), 300)
 
 
@@ -174,14 +169,15 @@ def test_distances_are_those_of_one_index_bit_for_bit(tmp_path, nprobe, shards):
     small = made(tmp_path, draw(900, seed=6, distinct=700), lists=25, shards=shards)
     whole = monolith(small)
     assert small.index.manifest.shards == shards
-    for query in small.index.route(draw(12, seed=7).vectors, nprobe):
-        merged = []
-        for number in small.index.shards_of(query.lists):
-            numbers = small.index.manifest.lists_of(number)
-            mine = np.isin(query.lists, numbers)
-            local = np.searchsorted(numbers, query.lists[mine])
-            merged += by_code(small.index.shard(number).index, query.vector, local, query.near[mine])
-        assert sorted(merged) == by_code(whole.ivf, query.vector, query.lists, query.near)
+    queries = small.index.route(draw(12, seed=7).vectors, nprobe)
+    merged: list[list[tuple[float, int]]] = [[] for _ in range(12)]
+    for number, which, mine in small.index.by_shard(queries):
+        (shard,) = small.index.parts(number)
+        for i, vector, lists, near in zip(which.tolist(), mine.vectors, mine.lists, mine.near, strict=True):
+            there = lists >= 0
+            merged[i] += by_code(shard.index, vector, np.searchsorted(shard.lists, lists[there]), near[there])
+    for i in range(12):
+        assert sorted(merged[i]) == by_code(whole.ivf, queries.vectors[i], queries.lists[i], queries.near[i])
 
 
 @pytest.mark.parametrize("nprobe", [1, 3, 11, 25])
@@ -189,12 +185,12 @@ def test_distances_are_those_of_one_index_bit_for_bit(tmp_path, nprobe, shards):
 def test_candidates_of_the_shards_are_those_of_one_index(small, nprobe, most):
     whole = monolith(small)
     queries = small.index.route(draw(30, seed=8).vectors, nprobe)
-    vectors, lists, near = (np.stack([getattr(q, name) for q in queries]) for name in ("vector", "lists", "near"))
-    found = {number: small.index.shard(number).scan(vectors, lists, near, most) for number in range(4)}
-    for i, query in enumerate(queries):
-        every = by_code(whole.ivf, query.vector, query.lists, query.near)
-        for number, (distance, ids) in found.items():
-            held = set(small.index.shard(number).photo_id.tolist())
+    for number in range(4):
+        (shard,) = small.index.parts(number)
+        held = set(shard.photo_id.tolist())
+        distance, ids = shard.scan(queries.vectors, queries.lists, queries.near, most)
+        for i in range(30):
+            every = by_code(whole.ivf, queries.vectors[i], queries.lists[i], queries.near[i])
             mine = [pair for pair in zip(distance[i].tolist(), ids[i].tolist(), strict=True) if pair[1] >= 0]
             assert mine == [pair for pair in every if pair[1] in held][:most]
 
@@ -222,7 +218,7 @@ def test_several_parts_of_a_shard_answer_as_one(tmp_path, monkeypatch, count, k)
     shards = []
     for number in range(2):
         (tmp_path / str(number)).mkdir()
-        shard = small.index.shard(number)
+        (shard,) = small.index.parts(number)
         shards.append(divided(tmp_path / str(number), shard, small.index.trained, small.corpus, part))
     monkeypatch.setattr(small.index, "parts", lambda number: shards[number])
     again = small.ask(asked.vectors, k, nprobe=4, photos=photos, owners=owners)
@@ -233,7 +229,7 @@ def test_several_parts_of_a_shard_answer_as_one(tmp_path, monkeypatch, count, k)
 
 def test_every_photo_is_in_one_shard(small):
     manifest = small.index.manifest
-    held = [small.index.shard(number).photo_id.tolist() for number in range(manifest.shards)]
+    held = [part.photo_id.tolist() for number in range(manifest.shards) for part in small.index.parts(number)]
     assert [len(ids) for ids in held] == manifest.rows
     assert sorted(photo for ids in held for photo in ids) == sorted(small.corpus.photo_id.tolist())
 
@@ -285,7 +281,8 @@ def test_an_answer_does_not_depend_on_the_queries_beside_it(small):
     """Partitions decide which queries come together: one whose owner has many photos must not help the others."""
     asked = small.corpus.take(np.arange(60))
     photos = asked.photo_id.tolist()
-    owners = [int(owner) if i % 3 == 0 else None for i, owner in enumerate(asked.owner)]
+    stranger = int(small.corpus.owner.max()) + 1
+    owners = [int(owner) if i % 3 == 0 else stranger for i, owner in enumerate(asked.owner)]
     together = small.ask(asked.vectors, 4, photos=photos, owners=owners)
     for i in range(60):
         alone = small.ask(asked.vectors[i : i + 1], 4, photos=photos[i : i + 1], owners=owners[i : i + 1])
@@ -318,8 +315,10 @@ def test_lists_and_shards_without_photos(tmp_path):
 
 
 def test_no_queries(small):
-    assert small.index.route(np.zeros((0, 24), np.float32), 5) == []
-    assert small.index.search_shard(0, [], [], 5) == []
+    nobody = small.index.route(np.zeros((0, 24), np.float32), 5)
+    assert len(nobody) == 0
+    assert list(small.index.by_shard(nobody)) == []
+    assert len(small.index.search_shard(0, nobody, np.zeros(0, np.int64), None, 5)) == 0
 
 
 def test_neighbours_bring_what_is_known_of_them(small):
@@ -342,26 +341,38 @@ def test_neighbours_bring_what_is_known_of_them(small):
 def test_queries_are_routed_to_their_nearest_lists(small):
     vectors = draw(20, seed=11).vectors
     centroids = small.index.trained.centroids
-    for i, query in enumerate(small.index.route(vectors, 4)):
-        assert np.array_equal(query.vector, small.index.trained.rotate(vectors[i : i + 1])[0])
-        distance = ((centroids - query.vector) ** 2).sum(axis=1)
-        assert np.array_equal(query.lists, np.argsort(distance)[:4])
-        assert query.near == pytest.approx(np.sort(distance)[:4], abs=1e-5)
-        shard_of_list = np.array(small.index.manifest.shard_of_list)
-        assert small.index.shards_of(query.lists) == sorted(set(shard_of_list[query.lists].tolist()))
+    shard_of_list = np.array(small.index.manifest.shard_of_list)
+    queries = small.index.route(vectors, 4)
+    for i in range(20):
+        assert np.array_equal(queries.vectors[i], small.index.trained.rotate(vectors[i : i + 1])[0])
+        distance = ((centroids - queries.vectors[i]) ** 2).sum(axis=1)
+        assert np.array_equal(queries.lists[i], np.argsort(distance)[:4])
+        assert queries.near[i] == pytest.approx(np.sort(distance)[:4], abs=1e-5)
+    visited: list[list[tuple[int, float]]] = [[] for _ in range(20)]
+    for number, which, mine in small.index.by_shard(queries):
+        assert np.array_equal(mine.vectors, queries.vectors[which])
+        assert np.array_equal(mine.spread, queries.spread[which])
+        for i, lists, near in zip(which.tolist(), mine.lists, mine.near, strict=True):
+            there = lists >= 0
+            assert there[0]
+            assert np.all(shard_of_list[lists[there]] == number)
+            visited[i] += zip(lists[there].tolist(), near[there].tolist(), strict=True)
+    for i in range(20):
+        assert sorted(visited[i]) == sorted(zip(queries.lists[i].tolist(), queries.near[i].tolist(), strict=True))
 
 
 def test_a_query_knows_its_similarities_over_the_corpus(small):
     kept = rows_of(small.index.trained, small.corpus).vectors.astype(np.float64)
-    for query in small.index.route(draw(20, seed=12).vectors, 1):
-        cosine = kept @ query.vector.astype(np.float64)
-        assert query.mean == pytest.approx(cosine.mean(), abs=1e-9)
-        assert query.spread == pytest.approx(cosine.std(), abs=1e-9)
+    queries = small.index.route(draw(20, seed=12).vectors, 1)
+    for i in range(20):
+        cosine = kept @ queries.vectors[i].astype(np.float64)
+        assert queries.mean[i] == pytest.approx(cosine.mean(), abs=1e-9)
+        assert queries.spread[i] == pytest.approx(cosine.std(), abs=1e-9)
 
 
 def test_a_corpus_of_one_picture_has_no_spread(tmp_path):
     small = made(tmp_path, draw(40, seed=13, distinct=1))
-    assert [query.spread for query in small.index.route(small.corpus.vectors[:2], 1)] == pytest.approx([0, 0], abs=1e-3)
+    assert small.index.route(small.corpus.vectors[:2], 1).spread == pytest.approx([0, 0], abs=1e-3)
 
 
 def test_a_query_is_routed_alike_in_any_company(small):
@@ -370,9 +381,9 @@ def test_a_query_is_routed_alike_in_any_company(small):
     for size in (1, 7):
         for begin in range(0, 35, size):
             alone = small.index.route(vectors[begin : begin + size], 3)
-            for ours, theirs in zip(alone, together[begin : begin + size], strict=True):
-                assert (ours.mean, ours.spread) == (theirs.mean, theirs.spread)
-                assert np.array_equal(ours.vector, theirs.vector)
+            company = together.take(slice(begin, begin + size))
+            for name in ("vectors", "mean", "spread"):
+                assert np.array_equal(getattr(alone, name), getattr(company, name))
 
 
 def test_a_version_is_opened_once_a_process(small):
@@ -380,7 +391,7 @@ def test_a_version_is_opened_once_a_process(small):
     assert Index.opened(folder, digest) is Index.opened(DiskFolder(Path(str(folder))), digest)
     with pytest.raises(StageError, match="has changed while it was in use"):
         Index.opened(folder, "of another day")
-    assert small.index.shard(1) is small.index.shard(1)
+    assert small.index.parts(1)[0] is small.index.parts(1)[0]
 
 
 @settings(max_examples=200, deadline=None, derandomize=True)

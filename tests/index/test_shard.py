@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from im2gps_spark.errors import StageError
 from im2gps_spark.index.shard import Rows, Shard, arrow_bytes, faiss_bytes
 from im2gps_spark.index.training import Trained
 from tests.index import Corpus, draw, rows_of, trained_on
@@ -145,8 +146,8 @@ def test_ids_keep_all_their_digits(tmp_path, trained, first):
     assert shard.photo_id.tolist() == ids.tolist()
     assert [sorted(row) for row in shard.scan(rotated, lists, near, 5)[1].tolist()] == [ids.tolist()] * 5
     for i, photo in enumerate(ids.tolist()):
-        assert shard.excluded(photo, None).tolist() == [photo]
-        assert shard.exact(rotated[i], ids, 1).photo_id.tolist() == [photo]
+        kept = shard.vectors[shard.slots(np.array([[photo]]))[0, 0]]
+        assert np.array_equal(kept, rotated[i].astype(np.float16))
 
 
 # --- candidates ---
@@ -198,64 +199,28 @@ def test_candidates_are_in_the_order_of_distance_and_id(tmp_path, trained):
         assert np.array_equal(less[1], ids[:, :most])
 
 
-def test_the_nearest_by_the_kept_vectors_come_first(shard):
-    query = np.full(16, 0.25, np.float32)
-    ids = shard.photo_id[::3]
-    best = shard.exact(query, ids, 10)
-    every = np.sqrt(((shard.vectors[::3].astype(np.float64) - query) ** 2).sum(axis=1))
-    rank = np.argsort(every)[:10]
-    assert np.array_equal(best.photo_id, ids[rank])
-    assert best.distance == pytest.approx(every[rank], rel=1e-6)
-    assert np.array_equal(best.latitude, shard.column("latitude")[::3][rank])
-    assert np.array_equal(best.longitude, shard.column("longitude")[::3][rank])
-    assert np.array_equal(best.owner_photos, shard.column("owner_photos")[::3][rank])
-    assert np.array_equal(best.accuracy, shard.column("accuracy")[::3][rank])
+def test_rows_are_found_by_id(shard):
+    n = len(shard.photo_id)
+    rows = np.random.default_rng(0).integers(0, n, (20, 2 * n))
+    assert np.array_equal(shard.slots(shard.photo_id[rows]), rows)
+    assert shard.slots(np.array([[-1, shard.photo_id[3], -1]])).tolist() == [[-1, 3, -1]]
+    assert shard.slots(np.zeros((4, 0), np.int64)).shape == (4, 0)
 
 
-def test_equal_distances_are_ordered_by_id_whatever_the_order_of_candidates(tmp_path, trained):
-    corpus = Corpus(np.arange(300) * 7 + 1, np.repeat(CORPUS.vectors[:3], 100, axis=0), np.zeros(300, np.int64))
-    shard = opened(tmp_path, trained, in_lists(trained, corpus, np.arange(13)), np.arange(13))
-    query = trained.rotate(CORPUS.vectors[:1])[0]
-    shuffled = np.random.default_rng(0).permutation(corpus.photo_id)
-    best = shard.exact(query, shuffled, 120)
-    assert best.photo_id[:100].tolist() == corpus.photo_id[:100].tolist()
-    assert best.photo_id[100:].tolist() in [corpus.photo_id[a : a + 20].tolist() for a in (100, 200)]
+@pytest.mark.parametrize("stranger", [0, 1, 2**62])
+def test_codes_of_unknown_photos_are_refused(shard, stranger):
+    with pytest.raises(StageError, match=r"shard-0007.faiss has codes of photos"):
+        shard.slots(np.array([[shard.photo_id[0], stranger + shard.photo_id[0] + 1]]))
 
 
-def test_there_may_be_fewer_candidates_than_are_wanted(shard):
-    query = np.zeros(16, np.float32)
-    assert len(shard.exact(query, shard.photo_id[:3], 10)) == 3
-    assert len(shard.exact(query, shard.photo_id[:0], 10)) == 0
-
-
-# --- who must not be seen ---
-
-
-def test_a_query_does_not_see_itself(shard):
-    photo = int(shard.photo_id[5])
-    assert shard.excluded(photo, None).tolist() == [photo]
-    stranger = int(shard.photo_id.max()) + 1
-    assert shard.excluded(stranger, None).tolist() == []
-    assert shard.excluded(0, None).tolist() == []
-
-
-def test_a_query_does_not_see_its_owner_s_photos(shard):
-    for owner in (-5, 0, 4):
-        own = shard.photo_id[shard.column("owner") == owner]
-        assert len(own) > 1
-        assert shard.excluded(0, owner).tolist() == own.tolist()
-        other = int(shard.photo_id[shard.column("owner") != owner][0])
-        assert shard.excluded(other, owner).tolist() == sorted([*own.tolist(), other])
-        assert shard.excluded(int(own[0]), owner).tolist() == own.tolist()
-    assert shard.excluded(0, 99).tolist() == []
-
-
-@pytest.mark.parametrize("owner", [-(2**63), -1, 2**53 + 1, 2**63 - 1])
-def test_owners_are_64_bit_hashes(tmp_path, trained, owner):
-    corpus = Corpus(np.arange(1, 4), CORPUS.vectors[:3], np.array([owner, 0, owner]))
-    shard = opened(tmp_path, trained, in_lists(trained, corpus, np.arange(13)), np.arange(13))
-    assert shard.excluded(9, owner).tolist() == [1, 3]
-    assert shard.excluded(9, owner ^ 1).tolist() == []
+def test_distances_are_those_of_the_kept_vectors(shard):
+    queries = np.random.default_rng(1).normal(size=(5, 16)).astype(np.float32)
+    rows = np.random.default_rng(2).integers(-1, len(shard.photo_id), (5, 200))
+    found = shard.distances(queries, rows, np.full(rows.shape, 7.0))
+    offset = shard.vectors[rows].astype(np.float32) - queries[:, None]
+    expected = np.sqrt((offset.astype(np.float64) ** 2).sum(axis=2)).astype(np.float32)
+    assert np.array_equal(found, np.where(rows >= 0, expected, 7.0))
+    assert np.sum(rows < 0) > 2
 
 
 # --- a shard without photos ---
@@ -266,8 +231,6 @@ def test_a_shard_without_photos(tmp_path, trained):
     shard = opened(tmp_path, trained, nobody, FEW_LISTS)
     assert shard.index.ntotal == 0
     assert shard.photo_id.tolist() == []
-    assert shard.excluded(5, None).tolist() == []
-    assert shard.excluded(5, 3).tolist() == []
     rotated, lists, near = every_list(trained, CORPUS.vectors[:2])
     assert shard.scan(rotated, lists, near, 3)[1].tolist() == [[-1] * 3] * 2
     assert shard.vectors.shape == (0, 16)
