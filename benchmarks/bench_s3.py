@@ -27,7 +27,7 @@ from im2gps_spark.store.photos import PhotoStore
 from im2gps_spark.store.settings import S3Settings
 
 COUNT, LATENCY_S = 500, 0.020
-THREADS = (1, 8, 16, 32)
+THREADS = (1, 8, 16, 32, 48)
 
 
 def main() -> None:

@@ -108,7 +108,7 @@ class DescribeSection(Section):
     """Larger files are refused before they are read."""
     batch: int = Field(32, ge=1, le=1024)
     """Photos whose prepared inputs a worker holds at once."""
-    fetch_threads: int = Field(16, ge=1, le=128)
+    fetch_threads: int = Field(32, ge=1, le=128)
     """Photos that a worker reads from S3 at once."""
     fetch_mb: int = Field(128, ge=1)
     """Mebibytes that a worker holds of photos read ahead; a larger photo is held alone."""
