@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from im2gps_spark.index import kernels
+from im2gps_spark.index.owners import Owners
 from im2gps_spark.index.routed import Routed
 from im2gps_spark.index.shard import Shard
 from im2gps_spark.neighbours import Answers, Candidates
@@ -110,7 +111,9 @@ def together(parts: Sequence[Listed], most: int) -> Listed:
     return whole.in_order(by_distance(whole.distance, whole.photo_id, most))
 
 
-def nearest(parts: Sequence[Shard], vectors: NDArray[np.float32], listed: Listed, k: int) -> Answers:
+def nearest(
+    parts: Sequence[Shard], vectors: NDArray[np.float32], listed: Listed, k: int, owners: Owners
+) -> Answers:
     """The k nearest of the candidates by the vectors that are kept, by (distance, id).
 
     Args:
@@ -118,6 +121,7 @@ def nearest(parts: Sequence[Shard], vectors: NDArray[np.float32], listed: Listed
         vectors: (n, dimension) of the queries.
         listed: the candidates, in these parts.
         k: neighbours a query; fewer where there are not so many.
+        owners: how many photos each has.
     """
     distance = np.full(listed.slot.shape, np.inf)
     for number, part in enumerate(parts):
@@ -139,7 +143,7 @@ def nearest(parts: Sequence[Shard], vectors: NDArray[np.float32], listed: Listed
         distance=distance[there],
         latitude=known("latitude", np.float64),
         longitude=known("longitude", np.float64),
-        owner_photos=known("owner_photos", np.float64),
+        owner_photos=owners.count(known("owner", np.int64)),
         accuracy=known("accuracy", np.int8),
     )
     return Answers(np.concatenate([[0], np.cumsum(there.sum(axis=1))]), whole)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import faiss
 import numpy as np
@@ -17,7 +17,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from im2gps_spark.errors import StageError
-from im2gps_spark.index.manifest import TRAINED, Manifest, shard_files, shard_stem
+from im2gps_spark.index.manifest import TRAINED, Manifest, owners_file, shard_files, shard_stem
+from im2gps_spark.index.owners import Owners
 from im2gps_spark.index.shard import Rows, arrow_bytes, faiss_bytes
 from im2gps_spark.index.training import Trained
 from im2gps_spark.store.folder import Folder
@@ -25,21 +26,23 @@ from im2gps_spark.store.folder import Folder
 
 @dataclass(frozen=True)
 class Rewritten:
-    """A shard whose files were replaced.
+    """A part of a shard whose files were replaced.
 
     Attributes:
         shard: its number.
+        part: of it.
         rows: photos that are left.
         files: SHA-256 of the new files, by name.
     """
 
     shard: int
+    part: str
     rows: int
     files: dict[str, str]
 
 
-def delete(folder: Folder, manifest: Manifest, shard: int, ids: NDArray[np.int64]) -> Rewritten | None:
-    """Takes photos out of a shard's files; None where there is nothing to do.
+def delete(folder: Folder, manifest: Manifest, shard: int, part: str, ids: NDArray[np.int64]) -> Rewritten | None:
+    """Takes photos out of the files of a part of a shard; None where there is nothing to do.
 
     The caller writes the manifest, and then clears the notes away. Owners' counts and the corpus' moments stay as they
     were built.
@@ -48,13 +51,14 @@ def delete(folder: Folder, manifest: Manifest, shard: int, ids: NDArray[np.int64
         folder: of the index version.
         manifest: the version's.
         shard: its number.
+        part: of it.
         ids: of photos, in any order; those that are not there are passed over.
 
     Raises:
         StageError: a file has changed since it was written.
     """
-    codes, photos = shard_files(shard)
-    noted = _noted(folder, shard)
+    codes, photos = shard_files(shard, part)
+    noted = _noted(folder, shard, part)
     known = {manifest.files[codes], manifest.files[photos], *noted}
     table = _table(_read(folder, photos, known))
     if not noted and not np.isin(_photo_ids(table), ids).any():
@@ -64,13 +68,37 @@ def delete(folder: Folder, manifest: Manifest, shard: int, ids: NDArray[np.int64
     trained = Trained.from_bytes(_read(folder, TRAINED, {manifest.files[TRAINED]}))
     data = {codes: faiss_bytes(trained, manifest.lists_of(shard), rows), photos: arrow_bytes(rows)}
     known |= {hashlib.sha256(one).hexdigest() for one in data.values()}
-    folder.write(_notes(shard), json.dumps(sorted(known)).encode())
-    return Rewritten(shard, len(rows.photo_id), {name: folder.write(name, one) for name, one in data.items()})
+    folder.write(_notes(shard, part), json.dumps(sorted(known)).encode())
+    return Rewritten(shard, part, len(rows.photo_id), {name: folder.write(name, one) for name, one in data.items()})
 
 
-def clear_notes(folder: Folder, shard: int) -> None:
-    """To be called once the manifest has the checksums of the shard's new files."""
-    folder.remove(_notes(shard))
+def clear_notes(folder: Folder, shard: int, part: str) -> None:
+    """To be called once the manifest has the checksums of the new files."""
+    folder.remove(_notes(shard, part))
+
+
+def without_owners(folder: Folder, manifest: Manifest, owners: NDArray[np.int64]) -> Manifest:
+    """The manifest with a file of owners that some, by their hashes, are not in; the same where none of them is.
+
+    The file is written, the manifest is not: until then the other file counts.
+    """
+    known = Owners.from_bytes(_read(folder, manifest.owners, {manifest.files[manifest.owners]}))
+    if not np.isin(known.owner, owners).any():
+        return manifest
+    data = known.without(owners).to_bytes()
+    files = {name: checksum for name, checksum in manifest.files.items() if name != manifest.owners}
+    name = owners_file(data)
+    return replace(manifest, owners=name, files={**files, name: folder.write(name, data)})
+
+
+def part_rows(folder: Folder, manifest: Manifest, shard: int, part: str) -> Rows:
+    """The photos of a part of a shard, sorted by id.
+
+    Raises:
+        StageError: a file has changed since it was written.
+    """
+    codes, photos = (_read(folder, name, {manifest.files[name]}) for name in shard_files(shard, part))
+    return stored_rows(manifest.lists_of(shard), codes, _table(photos))
 
 
 def without(rows: Rows, ids: NDArray[np.int64]) -> Rows:
@@ -125,14 +153,14 @@ def _photo_ids(table: pa.Table) -> NDArray[np.int64]:
     return np.asarray(table.column("photo_id").to_numpy())
 
 
-def _notes(shard: int) -> str:
-    return f"{shard_stem(shard)}.deletion"
+def _notes(shard: int, part: str) -> str:
+    return f"{shard_stem(shard, part)}.deletion"
 
 
-def _noted(folder: Folder, shard: int) -> set[str]:
+def _noted(folder: Folder, shard: int, part: str) -> set[str]:
     """The checksums that a deletion before this one noted and did not live to clear away."""
     try:
-        return set(json.loads(folder.read(_notes(shard))))
+        return set(json.loads(folder.read(_notes(shard, part))))
     except FileNotFoundError:
         return set()
 

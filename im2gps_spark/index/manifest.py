@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -13,12 +13,18 @@ from numpy.typing import NDArray
 from im2gps_spark.errors import StageError, UsageError
 from im2gps_spark.store.folder import Folder
 
-FORMAT = 2
-"""Raised when a reader of today could not read what was written before: 2 brought the geotags' accuracy."""
+FORMAT = 3
+"""Raised when a reader of today could not read what was written before.
+
+2 brought the geotags' accuracy; 3 delta files, and took owners' counts out of the shards.
+"""
 
 MANIFEST = "manifest.json"
 TRAINED = "trained.faiss"
 MOMENTS = "moments.npz"
+
+BASE, DELTA = "base", "delta"
+"""The parts of a shard: what it was built with, and what came since (``index.delta``)."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +39,10 @@ class Manifest:
         plan: the parameters.
         training_sample: hash of the descriptors that were trained on.
         shard_of_list: shard number of each global list; local numbers follow the order of the global ones.
-        rows: photos in each shard.
+        rows: photos in each shard, all parts together.
+        delta_rows: of them in each shard's delta files; of a shard with 0 there are none.
+        owners: name of the file that says how many photos each owner has.
+        corpus: what names the photos that are in it, whatever files they are in.
         files: SHA-256 of every file, by its name in the version's folder.
     """
 
@@ -46,12 +55,39 @@ class Manifest:
     training_sample: str
     shard_of_list: list[int]
     rows: list[int]
+    delta_rows: list[int]
+    owners: str
+    corpus: str
     files: dict[str, str]
 
     @property
     def shards(self) -> int:
         """How many there are."""
         return len(self.rows)
+
+    def parts_of(self, shard: int) -> list[str]:
+        """The parts of a shard that there are, its own first."""
+        return [BASE, DELTA] if self.delta_rows[shard] else [BASE]
+
+    def rows_of(self, shard: int, part: str) -> int:
+        """Photos in a part of a shard."""
+        delta = self.delta_rows[shard]
+        return delta if part == DELTA else self.rows[shard] - delta
+
+    def with_part(self, shard: int, part: str, rows: int, files: dict[str, str]) -> Manifest:
+        """The same with other photos in a part of a shard, in files with some checksums.
+
+        A delta without photos has no files.
+        """
+        own = self.rows_of(shard, BASE) if part == DELTA else rows
+        delta = rows if part == DELTA else self.delta_rows[shard]
+        left = {name: checksum for name, checksum in self.files.items() if name not in shard_files(shard, part)}
+        return replace(
+            self,
+            rows=[*self.rows[:shard], own + delta, *self.rows[shard + 1 :]],
+            delta_rows=[*self.delta_rows[:shard], delta, *self.delta_rows[shard + 1 :]],
+            files=left if part == DELTA and not rows else left | files,
+        )
 
     def lists_of(self, shard: int) -> NDArray[np.int64]:
         """Global numbers of a shard's lists, ascending."""
@@ -107,11 +143,17 @@ class Manifest:
                 raise StageError(f"index {self.index_version}: {folder}/{name} has changed; remove it, run build again")
 
 
-def shard_stem(shard: int) -> str:
-    """What the names of a shard's files begin with; zeros lead, so that they sort like numbers."""
-    return f"shard-{shard:04d}"
+def shard_stem(shard: int, part: str = BASE) -> str:
+    """What the names of a part's files begin with; zeros lead, so that they sort like numbers."""
+    return f"shard-{shard:04d}" if part == BASE else f"shard-{shard:04d}.{part}"
 
 
-def shard_files(shard: int) -> tuple[str, str]:
-    """A shard's files: its codes and its photos."""
-    return f"{shard_stem(shard)}.faiss", f"{shard_stem(shard)}.arrow"
+def shard_files(shard: int, part: str = BASE) -> tuple[str, str]:
+    """The files of a shard, or of a part of it: its codes and its photos."""
+    stem = shard_stem(shard, part)
+    return f"{stem}.faiss", f"{stem}.arrow"
+
+
+def owners_file(data: bytes) -> str:
+    """The name of a file of owners: other owners are another file, and a manifest goes with one of them."""
+    return f"owners-{hashlib.sha256(data).hexdigest()[:12]}.arrow"

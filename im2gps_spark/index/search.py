@@ -14,6 +14,8 @@ from im2gps_spark.errors import StageError
 from im2gps_spark.index import kernels
 from im2gps_spark.index.candidates import first_of, nearest, together
 from im2gps_spark.index.manifest import MOMENTS, TRAINED, Manifest, shard_files
+from im2gps_spark.index.moments import Moments
+from im2gps_spark.index.owners import Owners
 from im2gps_spark.index.routed import Routed
 from im2gps_spark.index.shard import Shard
 from im2gps_spark.index.training import Trained
@@ -59,8 +61,12 @@ class Index:
 
     @cached_property
     def _moments(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        with np.load(self._file(MOMENTS), allow_pickle=False) as moments:
-            return moments["mean"], moments["covariance"]
+        moments = Moments.from_bytes(self._file(MOMENTS).read_bytes())
+        return moments.mean, moments.covariance
+
+    @cached_property
+    def _owners(self) -> Owners:
+        return Owners.opened(self._file(self.manifest.owners))
 
     @staticmethod
     @lru_cache(maxsize=1)
@@ -104,8 +110,9 @@ class Index:
     def parts(self, number: int) -> list[Shard]:
         """What a shard consists of, mapped; each of its photos is in one part."""
         if self._open[0] != number:
-            codes, rows = (self._file(name) for name in shard_files(number))
-            self._open = (number, [Shard(codes, rows, self.manifest.lists_of(number))])
+            lists = self.manifest.lists_of(number)
+            files = [shard_files(number, part) for part in self.manifest.parts_of(number)]
+            self._open = (number, [Shard(self._file(codes), self._file(rows), lists) for codes, rows in files])
         return self._open[1]
 
     def shard(self, number: int) -> Shard:
@@ -131,4 +138,4 @@ class Index:
             return Answers.none(len(queries))
         most = min(_RERANK * k, self.manifest.rows[number])
         found = together([first_of(part, queries, photos, owners, most) for part in parts], most)
-        return nearest(parts, queries.vectors, found, k)
+        return nearest(parts, queries.vectors, found, k, self._owners)

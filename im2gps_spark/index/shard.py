@@ -37,7 +37,6 @@ class Rows:
         vectors: (n, dimension) float16, rotated.
         latitude, longitude: (n,) float64, degrees.
         owner: (n,) int64, a hash of the owner's id.
-        owner_photos: (n,) float32, photos of the owner in the corpus.
         accuracy: (n,) int8, of the geotag, 1 (world) to 16 (street); 0 where it is unknown.
     """
 
@@ -48,7 +47,6 @@ class Rows:
     latitude: NDArray[np.float64]
     longitude: NDArray[np.float64]
     owner: NDArray[np.int64]
-    owner_photos: NDArray[np.float32]
     accuracy: NDArray[np.int8]
 
     def sorted(self) -> Rows:
@@ -110,7 +108,6 @@ def arrow_bytes(rows: Rows) -> bytes:
             "latitude": pa.array(rows.latitude),
             "longitude": pa.array(rows.longitude),
             "owner": pa.array(rows.owner),
-            "owner_photos": pa.array(rows.owner_photos),
             "accuracy": pa.array(rows.accuracy),
         }
     )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -17,7 +18,9 @@ from im2gps_spark.errors import UsageError
 from im2gps_spark.index import shard as shards
 from im2gps_spark.index.grouping import group
 from im2gps_spark.index.library import Library, Training, name_of
-from im2gps_spark.index.manifest import FORMAT, MOMENTS, TRAINED, Manifest, shard_files
+from im2gps_spark.index.manifest import FORMAT, MOMENTS, TRAINED, Manifest, owners_file, shard_files
+from im2gps_spark.index.moments import Moments
+from im2gps_spark.index.owners import Owners
 from im2gps_spark.index.training import Trained
 from im2gps_spark.photos.reasons import Status
 from im2gps_spark.posterior.accuracy import STREET, UNKNOWN
@@ -38,7 +41,6 @@ _ENCODED = pa.schema(
         ("latitude", pa.float64()),
         ("longitude", pa.float64()),
         ("owner", pa.int64()),
-        ("owner_photos", pa.float32()),
         ("accuracy", pa.int8()),
     ]
 )
@@ -48,10 +50,29 @@ _WRITTEN = pa.schema(
         ("rows", pa.int64()),
         ("faiss", pa.string()),
         ("arrow", pa.string()),
-        ("sum", pa.binary()),
-        ("products", pa.binary()),
+        ("moments", pa.binary()),
     ]
 )
+
+
+@dataclass(frozen=True)
+class Given:
+    """What an index version is made from.
+
+    Attributes:
+        run: of the stage.
+        training, data: in use, and its FAISS file.
+        rows: what is known of each photo of the collection: ok, or why it is not indexed.
+        corpus: those that are ok, as ``with_owners`` gives them.
+        fingerprint: what names the corpus, and the rule of the prior that is made of it.
+    """
+
+    run: Run
+    training: Training
+    data: bytes
+    rows: DataFrame
+    corpus: DataFrame
+    fingerprint: str
 
 
 def build(spark: SparkSession, config: Config) -> Tally:
@@ -62,9 +83,20 @@ def build(spark: SparkSession, config: Config) -> Tally:
     Raises:
         UsageError: no training, or one for another descriptor; no described photo.
     """
+    with given_now(spark, config) as given:
+        take_into_use(given, whole_version(given))
+    return given.run.finish()
+
+
+@contextmanager
+def given_now(spark: SparkSession, config: Config) -> Iterator[Given]:
+    """What there is to index, held as it is now; every photo has been counted.
+
+    Raises:
+        UsageError: no training, or one for another descriptor; no described photo.
+    """
     run = Run(spark, config, "build", config.index.collection)
-    library = run.library
-    training, data = library.training()
+    training, data = run.library.training()
     version = descriptor(config.index.descriptor, config.onnx).version
     _same_descriptor(training, config.index.descriptor, version)
     rows = with_vectors(run.lake, corpus_of(run.lake, config), config.index.descriptor, version)
@@ -73,25 +105,31 @@ def build(spark: SparkSession, config: Config) -> Tally:
         run.tally.add(rows.count(), rows)
         run.check()
         corpus = with_owners(rows.filter(status_is(Status.OK)))
-        name = name_of(
-            training.name,
-            _fingerprint(corpus),
-            config.index.collection,
-            FORMAT,
-            prior_rule(config.geolocate.owner_damping),
-        )
-        if library.has(name):
-            run.say(f"index {name} is there, whole")
-        else:
-            run.say(f"index {name}: {run.tally.count(Status.OK)} photos into {training.plan['shards']} shards")
-            _write_index(run, corpus, library.version_folder(name), training, data, name)
-        library.put_shape(name, write_prior(run, corpus, name))
-        run.lake.merge(OUTCOMES, run.stamp(stage_outcomes(rows, run.stage, name)))
-        _inherit_calibration(library, name)
-        library.use(name)
+        rule = prior_rule(config.geolocate.owner_damping)
+        yield Given(run, training, data, rows, corpus, name_of(_fingerprint(corpus), config.index.collection, rule))
     finally:
         rows.unpersist()
-    return run.finish()
+
+
+def whole_version(given: Given) -> str:
+    """The name of the version that has every photo in its shards' own files; it is made unless it is there."""
+    run, library = given.run, given.run.library
+    name = name_of(given.training.name, given.fingerprint, FORMAT)
+    if library.has(name):
+        run.say(f"index {name} is there, whole")
+    else:
+        run.say(f"index {name}: {run.tally.count(Status.OK)} photos into {given.training.plan['shards']} shards")
+        _write_index(given, library.version_folder(name), name)
+    return name
+
+
+def take_into_use(given: Given, name: str) -> None:
+    """Gives a version its prior, its photos their outcomes, and the version in one step into use."""
+    run, library = given.run, given.run.library
+    library.put_shape(name, write_prior(run, given.corpus, name))
+    run.lake.merge(OUTCOMES, run.stamp(stage_outcomes(given.rows, run.stage, name)))
+    _inherit_calibration(library, name)
+    library.use(name)
 
 
 def _inherit_calibration(library: Library, name: str) -> None:
@@ -132,8 +170,14 @@ def _fingerprint(corpus: DataFrame) -> str:
     return f"{row['n']}:{row['s']}"
 
 
-def _write_index(run: Run, corpus: DataFrame, folder: Folder, training: Training, data: bytes, name: str) -> None:
+def owners_of(corpus: DataFrame) -> Owners:
+    """How many photos each owner has in a corpus, as ``with_owners`` gives it."""
+    return Owners.of_table(corpus.groupBy("owner").agg(F.count("*").alias("photos")).toArrow())
+
+
+def _write_index(given: Given, folder: Folder, name: str) -> None:
     """The shards, side by side; then what belongs to all; the manifest last."""
+    corpus, training, data = given.corpus, given.training, given.data
     count = training.plan["shards"]
     broadcast = corpus.sparkSession.sparkContext.broadcast(data)
     encode = partial(_encode, data=broadcast)
@@ -155,27 +199,31 @@ def _write_index(run: Run, corpus: DataFrame, folder: Folder, training: Training
 
     files: dict[str, str] = {}
     rows: list[int] = []
-    total, products = np.zeros(trained.ivf.d), np.zeros((trained.ivf.d,) * 2)
+    moments = Moments.none(trained.ivf.d)
     for shard in range(count):
         made = written.get(shard)
         if made is None:  # none of its lists has a photo
             made = _write_shard(folder, trained, np.flatnonzero(shard_of_list == shard), shard, _no_rows(trained))
         files |= dict(zip(shard_files(shard), (made["faiss"], made["arrow"]), strict=True))
         rows.append(made["rows"])
-        total += np.frombuffer(made["sum"])
-        products += np.frombuffer(made["products"]).reshape(products.shape)
+        moments += Moments.from_bytes(made["moments"])
     files[TRAINED] = folder.write(TRAINED, data)
-    files[MOMENTS] = folder.write(MOMENTS, _moments(total, products, sum(rows)))
+    files[MOMENTS] = folder.write(MOMENTS, moments.to_bytes())
+    owners = owners_of(corpus).to_bytes()
+    files[owners_file(owners)] = folder.write(owners_file(owners), owners)
     Manifest(
         format=FORMAT,
         index_version=name,
         descriptor=training.descriptor,
         descriptor_version=training.descriptor_version,
-        collection=run.config.index.collection,
+        collection=given.run.config.index.collection,
         plan=training.plan,
         training_sample=training.training_sample,
         shard_of_list=[int(s) for s in shard_of_list],
         rows=rows,
+        delta_rows=[0] * count,
+        owners=owners_file(owners),
+        corpus=given.fingerprint,
         files=files,
     ).write(folder)
 
@@ -226,7 +274,6 @@ def _rows(table: pa.Table) -> shards.Rows:
         latitude=column("latitude"),
         longitude=column("longitude"),
         owner=column("owner"),
-        owner_photos=column("owner_photos"),
         accuracy=column("accuracy"),
     ).sorted()
 
@@ -234,26 +281,15 @@ def _rows(table: pa.Table) -> shards.Rows:
 def _no_rows(trained: Trained) -> shards.Rows:
     whole, half = np.zeros(0, np.int64), np.zeros((0, trained.ivf.d), np.float16)
     codes = np.zeros((0, trained.ivf.code_size), np.uint8)
-    counts, levels = np.zeros(0, np.float32), np.zeros(0, np.int8)
-    return shards.Rows(whole, whole, codes, half, np.zeros(0), np.zeros(0), whole, counts, levels)
+    return shards.Rows(whole, whole, codes, half, np.zeros(0), np.zeros(0), whole, np.zeros(0, np.int8))
 
 
 def _write_shard(folder: Folder, trained: Trained, lists: np.ndarray, shard: int, rows: shards.Rows) -> dict:
     codes, photos = shard_files(shard)
-    vectors = rows.vectors.astype(np.float64)
     return {
         "shard": shard,
         "rows": len(rows.photo_id),
         "faiss": folder.write(codes, shards.faiss_bytes(trained, lists, rows)),
         "arrow": folder.write(photos, shards.arrow_bytes(rows)),
-        "sum": vectors.sum(axis=0).tobytes(),
-        "products": (vectors.T @ vectors).tobytes(),
+        "moments": Moments.of(rows.vectors).to_bytes(),
     }
-
-
-def _moments(total: np.ndarray, products: np.ndarray, rows: int) -> bytes:
-    """Mean and covariance of the corpus: what a query's similarities look like follows from them."""
-    mean = total / max(rows, 1)
-    out = io.BytesIO()
-    np.savez(out, mean=mean, covariance=products / max(rows, 1) - np.outer(mean, mean))
-    return out.getvalue()

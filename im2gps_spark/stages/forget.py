@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 from pyspark import Broadcast
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from im2gps_spark.config import Config, ForgetSection
 from im2gps_spark.errors import StageError, UsageError
-from im2gps_spark.index.deletion import clear_notes, delete
+from im2gps_spark.index.deletion import clear_notes, delete, without_owners
 from im2gps_spark.index.library import AT_WORK
 from im2gps_spark.index.manifest import Manifest, shard_files
 from im2gps_spark.photos.reasons import Status
@@ -34,6 +36,7 @@ _REWRITTEN = pa.schema(
     [
         ("version", pa.string()),
         ("shard", pa.int64()),
+        ("part", pa.string()),
         ("rows", pa.int64()),
         ("faiss", pa.string()),
         ("arrow", pa.string()),
@@ -81,7 +84,7 @@ def _forget(run: Run, asked: Removal, still_alone: Check) -> None:
         if table is not PHOTOS:
             _out_of_table(run, table, photos, owners)
     still_alone()
-    _out_of_index(run, versions, photos)
+    _out_of_index(run, versions, photos, owners)
     still_alone()
     _out_of_table(run, PHOTOS, photos, owners)
     _out_of_snapshots(run, tables)
@@ -137,20 +140,21 @@ def _out_of_table(run: Run, table: Table, photos: DataFrame, owners: DataFrame) 
     run.say(f"{table.name}: {run.lake.delete(table, named)} rows removed")
 
 
-def _out_of_index(run: Run, versions: list[Manifest], photos: DataFrame) -> None:
+def _out_of_index(run: Run, versions: list[Manifest], photos: DataFrame, owners: DataFrame) -> None:
     """Every version's shards, side by side; then each version's manifest; last what was left of broken-off work."""
     ids = photos.toArrow().column("photo_id").to_numpy()
-    shards = [(manifest.index_version, shard) for manifest in versions for shard in range(manifest.shards)]
+    parts = [(m.index_version, shard, part) for m in versions for shard in range(m.shards) for part in m.parts_of(shard)]
     rewritten: dict[str, list[dict]] = {manifest.index_version: [] for manifest in versions}
-    if shards:
+    if parts:
         spark = run.lake.spark
         places = {m.index_version: (run.library.version_folder(m.index_version), m) for m in versions}
         work = partial(_rewrite, places=places, ids=spark.sparkContext.broadcast(ids))
-        tasks = spark.createDataFrame(shards, "version string, shard bigint").repartition(len(shards))
+        tasks = spark.createDataFrame(parts, "version string, shard bigint, part string").repartition(len(parts))
         for row in tasks.mapInArrow(work, spark_schema(_REWRITTEN)).collect():
             rewritten[row["version"]].append(row.asDict())
+    hashes = owners.select(F.xxhash64("owner_id").alias("owner")).toArrow().column("owner").to_numpy()
     for manifest in versions:
-        _write_manifest(run, manifest, rewritten[manifest.index_version])
+        _write_manifest(run, manifest, rewritten[manifest.index_version], hashes)
     run.say(f"index: {run.library.remove_remains()} remains of work that was broken off removed")
 
 
@@ -161,28 +165,30 @@ def _rewrite(
     for batch in batches:
         for row in batch.to_pylist():
             folder, manifest = places[row["version"]]
-            made = delete(folder, manifest, row["shard"], ids.value)
+            made = delete(folder, manifest, row["shard"], row["part"], ids.value)
             if made:
-                faiss, arrow = (made.files[name] for name in shard_files(made.shard))
+                faiss, arrow = (made.files[name] for name in shard_files(made.shard, made.part))
                 out = {**row, "rows": made.rows, "faiss": faiss, "arrow": arrow}
                 yield pa.RecordBatch.from_pylist([out], schema=_REWRITTEN)
 
 
-def _write_manifest(run: Run, manifest: Manifest, rewritten: list[dict]) -> None:
+def _write_manifest(run: Run, manifest: Manifest, rewritten: list[dict], owners: NDArray[np.int64]) -> None:
     """The manifest of the shards as they are now. Copies of what they were go from this machine."""
     folder = run.library.version_folder(manifest.index_version)
-    rows, files = list(manifest.rows), dict(manifest.files)
+    now = without_owners(folder, manifest, owners)
     for made in rewritten:
-        rows[made["shard"]] = made["rows"]
-        files |= dict(zip(shard_files(made["shard"]), (made["faiss"], made["arrow"]), strict=True))
-    if rewritten:
-        replace(manifest, rows=rows, files=files).write(folder)
+        sums = dict(zip(shard_files(made["shard"], made["part"]), (made["faiss"], made["arrow"]), strict=True))
+        now = now.with_part(made["shard"], made["part"], made["rows"], sums)
+    if now is not manifest:
+        now.write(folder)
     for made in rewritten:
-        for name in shard_files(made["shard"]):
+        for name in shard_files(made["shard"], made["part"]):
             folder.drop_copies(name)
-        clear_notes(folder, made["shard"])
-    gone = sum(manifest.rows) - sum(rows)
-    run.say(f"index {manifest.index_version}: {gone} photos removed, {len(rewritten)} of {len(rows)} shards rewritten")
+        clear_notes(folder, made["shard"], made["part"])
+    if now.owners != manifest.owners:
+        folder.drop_copies(manifest.owners)
+    gone, shards = sum(manifest.rows) - sum(now.rows), len({made["shard"] for made in rewritten})
+    run.say(f"index {manifest.index_version}: {gone} photos removed, {shards} of {now.shards} shards rewritten")
 
 
 def _out_of_snapshots(run: Run, tables: list[Table]) -> None:

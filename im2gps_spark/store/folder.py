@@ -11,7 +11,7 @@ from typing import Any, Protocol, TypeVar
 
 from im2gps_spark.errors import StageError
 from im2gps_spark.store.cache import Cache
-from im2gps_spark.store.files import sha256, write_whole
+from im2gps_spark.store.files import sha256, write_whole, written_whole
 from im2gps_spark.store.passing import Patience, TryAgain
 from im2gps_spark.store.settings import MEND, SCHEME, S3Settings
 
@@ -36,6 +36,12 @@ class Folder(Protocol):
 
     def write(self, name: str, data: bytes) -> str:
         """Writes a file, in one step; returns the SHA-256 of the bytes."""
+
+    def share(self, name: str, other: Folder, checksum: str) -> None:
+        """Has a file of another folder of the same kind here, too, in one step; what becomes of it there is no matter.
+
+        Its bytes are neither looked at nor sent; on a disk both are one file where the file system allows it.
+        """
 
     def checksum(self, name: str) -> str | None:
         """The SHA-256 of a file; None if there is none, or in S3 one that was not written by ``write``."""
@@ -83,6 +89,17 @@ class DiskFolder:
     def write(self, name: str, data: bytes) -> str:
         """See ``Folder``."""
         return write_whole(self.root / name, data)
+
+    def share(self, name: str, other: Folder, _checksum: str) -> None:
+        """See ``Folder``."""
+        source = Path(str(other)) / name
+        with written_whole(self.root / name) as passing:
+            try:
+                passing.hardlink_to(source)
+            except FileNotFoundError:
+                raise
+            except OSError:  # a file system without such links
+                shutil.copyfile(source, passing)
 
     def checksum(self, name: str) -> str | None:
         """See ``Folder``; the file is read."""
@@ -150,6 +167,17 @@ class S3Folder:
         about = {_CHECKSUM: checksum}
         self._ask(name, lambda client, address: client.put_object(**address, Body=data, Metadata=about))
         return checksum
+
+    def share(self, name: str, other: Folder, checksum: str) -> None:
+        """See ``Folder``; the store copies it, a large one in parts."""
+        bucket, _, key = f"{other}/{name}".removeprefix(SCHEME).partition("/")
+        # Said again: of a file that is copied in parts the store would not copy what was noted beside it.
+        about = {"Metadata": {_CHECKSUM: checksum}, "MetadataDirective": "REPLACE"}
+
+        def copy(client: Any, address: dict[str, str]) -> None:
+            client.copy({"Bucket": bucket, "Key": key}, address["Bucket"], address["Key"], ExtraArgs=about)
+
+        self._ask(name, copy)
 
     def checksum(self, name: str) -> str | None:
         """See ``Folder``; what ``write`` noted beside the object, not read anew: ``local`` does that."""
