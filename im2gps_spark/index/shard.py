@@ -190,5 +190,5 @@ class Shard:
 
         Where the row is -1, ``out`` is left as it is. Distances are rounded to float32.
         """
-        kernels.exact_distances(self.vectors.view(np.uint16), slots, np.ascontiguousarray(queries), out)
+        kernels.exact_distances(self.vectors.view(np.uint16), slots, np.ascontiguousarray(queries), out, kernels.LINE)
         return out
