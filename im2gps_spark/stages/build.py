@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Iterator
 from functools import partial
+from itertools import groupby
+from operator import itemgetter
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pyarrow as pa
@@ -18,10 +23,11 @@ from im2gps_spark.index import shard as shards
 from im2gps_spark.index.grouping import group
 from im2gps_spark.index.library import Library, Training, name_of
 from im2gps_spark.index.manifest import FORMAT, MOMENTS, TRAINED, Manifest, shard_files
+from im2gps_spark.index.spool import Spool
 from im2gps_spark.index.training import Trained
 from im2gps_spark.photos.reasons import Status
 from im2gps_spark.posterior.accuracy import STREET, UNKNOWN
-from im2gps_spark.stages.arrow import runs_of, spark_schema
+from im2gps_spark.stages.arrow import binaries, matrix, rows_alike, spark_schema
 from im2gps_spark.stages.corpus import corpus_of
 from im2gps_spark.stages.described import descriptor, stage_outcomes, status_is, with_vectors
 from im2gps_spark.stages.priors import prior_rule, write_prior
@@ -42,6 +48,9 @@ _ENCODED = pa.schema(
         ("accuracy", pa.int8()),
     ]
 )
+_KNOWN = ("photo_id", "latitude", "longitude", "owner", "owner_photos", "accuracy")
+# Vectors that are summed at a time: in float64, 80 MiB of 256 numbers.
+_AT_ONCE = 40_000
 _WRITTEN = pa.schema(
     [
         ("shard", pa.int64()),
@@ -148,7 +157,7 @@ def _write_index(run: Run, corpus: DataFrame, folder: Folder, training: Training
     placed = encoded.join(
         F.broadcast(corpus.sparkSession.createDataFrame(numbers, "list bigint, shard bigint")), "list"
     )
-    ordered = placed.repartition(count, "shard").sortWithinPartitions("shard", "photo_id")
+    ordered = placed.repartitionById(count, F.col("shard").cast("int")).sortWithinPartitions("shard", "photo_id")
     write = partial(_write_shards, folder=folder, data=broadcast, shard_of_list=shard_of_list)
     written = {row["shard"]: row.asDict() for row in ordered.mapInArrow(write, spark_schema(_WRITTEN)).collect()}
     encoded.unpersist()
@@ -159,7 +168,9 @@ def _write_index(run: Run, corpus: DataFrame, folder: Folder, training: Training
     for shard in range(count):
         made = written.get(shard)
         if made is None:  # none of its lists has a photo
-            made = _write_shard(folder, trained, np.flatnonzero(shard_of_list == shard), shard, _no_rows(trained))
+            lists = np.flatnonzero(shard_of_list == shard)
+            with TemporaryDirectory() as passing:
+                made = _write_shard(folder, trained, lists, shard, _no_rows(trained), Path(passing))
         files |= dict(zip(shard_files(shard), (made["faiss"], made["arrow"]), strict=True))
         rows.append(made["rows"])
         total += np.frombuffer(made["sum"])
@@ -191,8 +202,8 @@ def _encode(batches: Iterator[pa.RecordBatch], data: object) -> Iterator[pa.Reco
         halves = rotated.astype(np.float16)
         columns = {
             "list": pa.array(lists[:, 0]),
-            "code": pa.array([code.tobytes() for code in codes], pa.binary()),
-            "vector": pa.array([half.tobytes() for half in halves], pa.binary()),
+            "code": binaries(codes.ravel(), np.full(len(codes), codes.shape[1])),
+            "vector": binaries(halves.ravel(), np.full(len(halves), halves.shape[1])),
         }
         names = [f.name for f in _ENCODED]
         arrays = [columns[n] if n in columns else batch.column(n) for n in names]
@@ -202,33 +213,32 @@ def _encode(batches: Iterator[pa.RecordBatch], data: object) -> Iterator[pa.Reco
 def _write_shards(
     batches: Iterator[pa.RecordBatch], folder: Folder, data: object, shard_of_list: np.ndarray
 ) -> Iterator[pa.RecordBatch]:
-    """In a Python worker: rows sorted by shard to files, one shard in memory at a time."""
+    """In a Python worker: rows sorted by shard and id to files.
+
+    A shard passes through this machine's disk, twice its files' size. Memory holds its codes, 32 bytes a photo besides,
+    and 40,000 vectors at a time.
+    """
     trained = Trained.from_bytes(data.value)  # type: ignore[attr-defined]
-    for shard, table in runs_of(batches, "shard"):
-        lists = np.flatnonzero(shard_of_list == shard)
-        made = _write_shard(folder, trained, lists, shard, _rows(table))
+    pieces = (piece for batch in batches for piece in rows_alike(batch, "shard"))
+    for shard, mine in groupby(pieces, key=itemgetter(0)):
+        with TemporaryDirectory(dir=os.environ.get("SPARK_LOCAL_DIRS", "").split(",")[0] or None) as passing:
+            with Spool(Path(passing)) as spool:
+                for _, rows in mine:
+                    spool.add(_rows(rows))
+                whole = spool.rows()
+            made = _write_shard(folder, trained, np.flatnonzero(shard_of_list == shard), shard, whole, Path(passing))
+            del whole  # its columns are mapped from there
         yield pa.RecordBatch.from_pylist([made], schema=_WRITTEN)
 
 
-def _rows(table: pa.Table) -> shards.Rows:
-    def matrix(name: str, kind: type) -> np.ndarray:
-        joined = b"".join(table.column(name).to_pylist())
-        return np.frombuffer(joined, kind).reshape(len(table), -1)
-
-    def column(name: str) -> np.ndarray:
-        return np.asarray(table.column(name).to_numpy())
-
+def _rows(batch: pa.RecordBatch) -> shards.Rows:
+    columns = {name: batch.column(name).to_numpy() for name in _KNOWN}
     return shards.Rows(
-        photo_id=column("photo_id"),
-        lists=column("list"),
-        codes=matrix("code", np.uint8),
-        vectors=matrix("vector", np.float16),
-        latitude=column("latitude"),
-        longitude=column("longitude"),
-        owner=column("owner"),
-        owner_photos=column("owner_photos"),
-        accuracy=column("accuracy"),
-    ).sorted()
+        lists=batch.column("list").to_numpy(),
+        codes=matrix(batch.column("code"), np.uint8),
+        vectors=matrix(batch.column("vector"), np.float16),
+        **columns,
+    )
 
 
 def _no_rows(trained: Trained) -> shards.Rows:
@@ -238,16 +248,25 @@ def _no_rows(trained: Trained) -> shards.Rows:
     return shards.Rows(whole, whole, codes, half, np.zeros(0), np.zeros(0), whole, counts, levels)
 
 
-def _write_shard(folder: Folder, trained: Trained, lists: np.ndarray, shard: int, rows: shards.Rows) -> dict:
+def _write_shard(
+    folder: Folder, trained: Trained, lists: np.ndarray, shard: int, rows: shards.Rows, passing: Path
+) -> dict:
+    """A shard's files, by way of a folder on this machine's disk."""
     codes, photos = shard_files(shard)
-    vectors = rows.vectors.astype(np.float64)
+    shards.write_faiss(passing / codes, trained, lists, rows)
+    shards.write_arrow(passing / photos, rows)
+    total, products = np.zeros(trained.ivf.d), np.zeros((trained.ivf.d,) * 2)
+    for begin in range(0, len(rows.photo_id), _AT_ONCE):
+        vectors = rows.vectors[begin : begin + _AT_ONCE].astype(np.float64)
+        total += vectors.sum(axis=0)
+        products += vectors.T @ vectors
     return {
         "shard": shard,
         "rows": len(rows.photo_id),
-        "faiss": folder.write(codes, shards.faiss_bytes(trained, lists, rows)),
-        "arrow": folder.write(photos, shards.arrow_bytes(rows)),
-        "sum": vectors.sum(axis=0).tobytes(),
-        "products": (vectors.T @ vectors).tobytes(),
+        "faiss": folder.put(codes, passing / codes),
+        "arrow": folder.put(photos, passing / photos),
+        "sum": total.tobytes(),
+        "products": products.tobytes(),
     }
 
 

@@ -11,7 +11,7 @@ from typing import Any, Protocol, TypeVar
 
 from im2gps_spark.errors import StageError
 from im2gps_spark.store.cache import Cache
-from im2gps_spark.store.files import sha256, write_whole
+from im2gps_spark.store.files import sha256, write_whole, written_whole
 from im2gps_spark.store.passing import Patience, TryAgain
 from im2gps_spark.store.settings import MEND, SCHEME, S3Settings
 
@@ -36,6 +36,9 @@ class Folder(Protocol):
 
     def write(self, name: str, data: bytes) -> str:
         """Writes a file, in one step; returns the SHA-256 of the bytes."""
+
+    def put(self, name: str, path: Path) -> str:
+        """Writes a file with the bytes of one on this machine's disk, in one step; returns their SHA-256."""
 
     def checksum(self, name: str) -> str | None:
         """The SHA-256 of a file; None if there is none, or in S3 one that was not written by ``write``."""
@@ -83,6 +86,12 @@ class DiskFolder:
     def write(self, name: str, data: bytes) -> str:
         """See ``Folder``."""
         return write_whole(self.root / name, data)
+
+    def put(self, name: str, path: Path) -> str:
+        """See ``Folder``."""
+        with written_whole(self.root / name) as passing:
+            shutil.copyfile(path, passing)
+            return sha256(passing)
 
     def checksum(self, name: str) -> str | None:
         """See ``Folder``; the file is read."""
@@ -149,6 +158,17 @@ class S3Folder:
         checksum = hashlib.sha256(data).hexdigest()
         about = {_CHECKSUM: checksum}
         self._ask(name, lambda client, address: client.put_object(**address, Body=data, Metadata=about))
+        return checksum
+
+    def put(self, name: str, path: Path) -> str:
+        """See ``Folder``; of 5 GiB at most."""
+        checksum = sha256(path)
+
+        def put(client: Any, address: dict[str, str]) -> None:
+            with path.open("rb") as file:
+                client.put_object(**address, Body=file, Metadata={_CHECKSUM: checksum})
+
+        self._ask(name, put)
         return checksum
 
     def checksum(self, name: str) -> str | None:

@@ -50,6 +50,16 @@ def test_what_is_written_is_read_and_known_by_its_checksum(folder):
     assert folder.read("a/b.bin") == b"others"
 
 
+@pytest.mark.parametrize("content", [WORDS, b"", bytes(3 * 2**20)])
+def test_a_file_of_the_disk_is_put_there(folder, tmp_path, content):
+    path = tmp_path / "a file"
+    path.write_bytes(content)
+    checksum = hashlib.sha256(content).hexdigest()
+    assert folder.put("a/b.bin", path) == checksum == folder.checksum("a/b.bin")
+    assert folder.read("a/b.bin") == content == path.read_bytes()
+    assert (folder / "a").names() == ["b.bin"]
+
+
 def test_what_is_not_there(folder):
     assert folder.checksum("nothing") is None
     assert folder.names() == []
