@@ -150,6 +150,17 @@ def _run_manifest(options: argparse.Namespace) -> None:
     log.info("manifest: wrote %s, %d rows", file, count)
 
 
+def _run_versions(options: argparse.Namespace) -> None:
+    settings = config.load(options.config, options.set)
+    from im2gps_spark.versions import change_versions, library_of, version_table
+
+    library = library_of(settings)
+    if options.use is not None or options.keep is not None:
+        for name in change_versions(library, options.use, options.keep):
+            log.info("versions: %s removed", name)
+    print("\n".join(version_table(library)))
+
+
 def _stage_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", metavar="FILE", help="TOML file (conf/local.toml shows every key)")
     _common_options(parser)
@@ -250,6 +261,14 @@ def _parser() -> argparse.ArgumentParser:
     manifest.add_argument("--to", required=True, metavar="FILE", help=".parquet, .tsv or .tsv.gz; replaced if there")
     _stage_options(manifest)
     manifest.set_defaults(run=_run_manifest)
+
+    versions = commands.add_parser(
+        "versions", help="the index versions: which is in use, back to another, old ones out"
+    )
+    versions.add_argument("--use", metavar="NAME", help="take this version into use")
+    versions.add_argument("--keep", type=int, metavar="N", help="remove all but the one in use and the latest others")
+    _stage_options(versions)
+    versions.set_defaults(run=_run_versions)
 
     model = commands.add_parser("model", help="write the default learned descriptor as an ONNX file")
     model.add_argument("file", metavar="OUT.onnx")

@@ -158,6 +158,9 @@ class IndexSection(Section):
             raise ValueError(f"must be one of {', '.join(DESCRIPTORS)}")
         return value
 
+    max_delta: float = Field(0.1, ge=0.0, le=1.0)
+    """Share of a shard's photos that may be in its delta files; beyond it, a night makes them one with the others."""
+
 
 class GeolocateSection(PosteriorSettings, Section):
     """Which photos get an answer, from which neighbours. The density's own keys come from the posterior."""

@@ -111,9 +111,7 @@ def together(parts: Sequence[Listed], most: int) -> Listed:
     return whole.in_order(by_distance(whole.distance, whole.photo_id, most))
 
 
-def nearest(
-    parts: Sequence[Shard], vectors: NDArray[np.float32], listed: Listed, k: int, owners: Owners
-) -> Answers:
+def nearest(parts: Sequence[Shard], vectors: NDArray[np.float32], listed: Listed, k: int, owners: Owners) -> Answers:
     """The k nearest of the candidates by the vectors that are kept, by (distance, id).
 
     Args:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from im2gps_spark.index.deletion import without
-from im2gps_spark.index.manifest import BASE, DELTA, Manifest
+from im2gps_spark.index.manifest import BASE, Manifest
 from im2gps_spark.index.shard import Rows
 
 
@@ -24,7 +24,7 @@ class Change:
 
     Attributes:
         shard: its number.
-        added: photos that are in no part of it, in any order.
+        added: photos that are in no part of it, sorted by id.
         removed: ids of photos that are in one of its parts; of one that is added again, with another place, too.
     """
 
@@ -60,4 +60,3 @@ def joined(parts: Sequence[Rows]) -> Rows:
         ValueError: an id stands twice.
     """
     return Rows(*(np.concatenate([getattr(p, n) for p in parts]) for n in Rows.__dataclass_fields__)).sorted()
-

@@ -5,11 +5,11 @@ Arrays (n, m) are of candidates: a row a query, and -1 or infinity where there a
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numba
 import numpy as np
-from llvmlite import ir
+from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
@@ -24,11 +24,13 @@ _LEAST_NORMAL, _SMALLEST = np.uint32(1 << 23), np.float32(2.0**-14)
 
 # Rows lie anywhere in memory. Each is asked for so many rows before it is needed, all its lines of the cache: measured
 # with 128 numbers a row, that takes a seventh of the time.
-_AHEAD, _LINE = 8, 32
+_AHEAD, LINE = 8, 32
 
 
 def _prefetch(_typing: Any, halves: Any, row: Any, column: Any) -> Any:  # pragma: no cover - compiled
     """Asks memory for what lies at ``halves[row, column]``; must not be outside."""
+
+    item, declared = cast(Any, cgutils.get_item_pointer), cast(Any, cgutils.get_or_insert_function)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         array = context.make_array(signature.args[0])(context, builder, arguments[0])
@@ -36,10 +38,10 @@ def _prefetch(_typing: Any, halves: Any, row: Any, column: Any) -> Any:  # pragm
             context.cast(builder, argument, kind, types.intp)
             for argument, kind in zip(arguments[1:], signature.args[1:], strict=True)
         ]
-        address = cgutils.get_item_pointer(context, builder, signature.args[0], array, here, wraparound=False)
+        address = item(context, builder, signature.args[0], array, here, wraparound=False)
         pointer, number = ir.IntType(8).as_pointer(), ir.IntType(32)
         kind = ir.FunctionType(ir.VoidType(), [pointer, number, number, number])
-        prefetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        prefetch = declared(builder.module, kind, "llvm.prefetch.p0")
         # To be read (0), again soon (3), data (1).
         builder.call(prefetch, [builder.bitcast(address, pointer), number(0), number(3), number(1)])
         return context.get_dummy_value()
@@ -102,7 +104,7 @@ def keep_eligible(  # type: ignore[no-untyped-def]  # pragma: no cover - compile
 # The order of a sum in float64 is the compiler's, and changes with the processor; squares of float32 are exact in it,
 # and rounded to float32 the sum is the same in any order.
 @numba.njit(cache=ON_DISK, nogil=True, fastmath={"reassoc", "nsz"}, error_model="numpy")
-def exact_distances(halves, slots, queries, out):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+def exact_distances(halves, slots, queries, out, line):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
     """Writes Euclidean distances, rounded to float32, between queries and some rows.
 
     Args:
@@ -110,12 +112,14 @@ def exact_distances(halves, slots, queries, out):  # type: ignore[no-untyped-def
         slots: (n, m) rows to look at; -1 for none: ``out`` is left there.
         queries: (n, dimension) float32.
         out: (n, m) to write to.
+        line: numbers that are asked for at once; an argument, for the compiler makes one burst of a constant, and of
+            eight requests at once some are passed over.
     """
     for i in range(slots.shape[0]):
         for j in range(slots.shape[1]):
             slot = slots[i, j]
             if j + _AHEAD < slots.shape[1] and slots[i, j + _AHEAD] >= 0:
-                for c in range(0, halves.shape[1], _LINE):
+                for c in range(0, halves.shape[1], line):
                     _ask_for(halves, slots[i, j + _AHEAD], c)
             if slot < 0:
                 continue

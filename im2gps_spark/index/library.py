@@ -6,6 +6,7 @@ A name is a hash of all that went in: the same input finds its result there.
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import json
 from dataclasses import asdict, dataclass
@@ -116,6 +117,32 @@ class Library:
         """
         whole, _ = self._versions()
         return [Manifest.read(self.version_folder(version)) for version in whole]
+
+    def written_at(self, version: str) -> dt.datetime:
+        """When an index version was made whole, or last changed; in UTC."""
+        return self.version_folder(version).written_at(MANIFEST)
+
+    def go_to(self, version: str) -> None:
+        """Takes a version that is there into use.
+
+        Raises:
+            UsageError: there is none of that name, or it can't be read.
+            StageError: a file of it is missing or has changed.
+        """
+        folder = self.version_folder(version)
+        Manifest.read(folder).check_files(folder)
+        self.use(version)
+
+    def remove_old(self, keep: int) -> list[str]:
+        """Removes versions but for the one in use and the latest others, ``keep`` in all; returns their names."""
+        whole, _ = self._versions()
+        current = self.in_use()
+        others = sorted((name for name in whole if name != current), key=lambda name: (self.written_at(name), name))
+        gone = others[: max(0, len(others) - (keep - 1))]
+        for version in gone:
+            self.version_folder(version).remove(MANIFEST)  # first: without it the rest is no version
+            (self.root / "versions").remove(version)
+        return gone
 
     def remove_remains(self) -> int:
         """Removes what was broken off: folders of no version, and in a version's folder files that are none of its.

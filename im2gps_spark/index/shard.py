@@ -50,11 +50,13 @@ class Rows:
     accuracy: NDArray[np.int8]
 
     def sorted(self) -> Rows:
-        """The same photos in the order of their ids.
+        """The same photos in the order of their ids; themselves where they are in it.
 
         Raises:
             ValueError: an id stands twice.
         """
+        if np.all(self.photo_id[1:] > self.photo_id[:-1]):
+            return self
         rank = np.argsort(self.photo_id, kind="stable")
         ids = self.photo_id[rank]
         if np.any(ids[1:] == ids[:-1]):
@@ -67,9 +69,16 @@ class Rows:
 
 
 def faiss_bytes(trained: Trained, lists: NDArray[np.int64], rows: Rows) -> bytes:
-    """The FAISS file of a shard.
+    """The FAISS file of a shard; see ``write_faiss``."""
+    data: bytes = faiss.serialize_index(_faiss_index(trained, lists, rows)).tobytes()
+    return data
+
+
+def write_faiss(path: Path, trained: Trained, lists: NDArray[np.int64], rows: Rows) -> None:
+    """Writes the FAISS file of a shard. Codes and ids are in memory meanwhile, and 24 bytes a photo besides.
 
     Args:
+        path: to write to.
         trained: quantizers.
         lists: (m,) global numbers of the shard's lists, ascending: local number i is lists[i].
         rows: sorted photos, each in one of the lists.
@@ -77,7 +86,13 @@ def faiss_bytes(trained: Trained, lists: NDArray[np.int64], rows: Rows) -> bytes
     Raises:
         ValueError: a photo is in another list.
     """
-    strange = np.setdiff1d(rows.lists, lists)
+    faiss.write_index(_faiss_index(trained, lists, rows), str(path))
+
+
+def _faiss_index(trained: Trained, lists: NDArray[np.int64], rows: Rows) -> faiss.IndexIVFPQ:
+    rank = np.argsort(rows.lists, kind="stable")
+    numbers, counts = np.unique(rows.lists, return_counts=True)
+    strange = np.setdiff1d(numbers, lists)
     if len(strange):
         raise ValueError(f"list {strange[0]} is none of the shard's")
     source = trained.ivf
@@ -87,18 +102,28 @@ def faiss_bytes(trained: Trained, lists: NDArray[np.int64], rows: Rows) -> bytes
     index.pq = source.pq
     index.is_trained = True
     index.use_precomputed_table = _NO_TABLE
-    for local, number in enumerate(lists.tolist()):
-        here = np.flatnonzero(rows.lists == number)
-        if len(here):
-            ids = np.ascontiguousarray(rows.photo_id[here])  # named: FAISS copies from the address only now
-            codes = np.ascontiguousarray(rows.codes[here])
-            index.invlists.add_entries(local, len(here), faiss.swig_ptr(ids), faiss.swig_ptr(codes))
+    for local, here in zip(np.searchsorted(lists, numbers).tolist(), np.split(rank, np.cumsum(counts)), strict=False):
+        ids = np.ascontiguousarray(rows.photo_id[here])  # named: FAISS copies from the address only now
+        codes = np.ascontiguousarray(rows.codes[here])
+        index.invlists.add_entries(local, len(here), faiss.swig_ptr(ids), faiss.swig_ptr(codes))
     index.ntotal = len(rows.photo_id)
-    return bytes(faiss.serialize_index(index).tobytes())
+    return index
 
 
 def arrow_bytes(rows: Rows) -> bytes:
-    """The Arrow file of a shard: uncompressed, so that a mapped column is an array."""
+    """The Arrow file of a shard; see ``write_arrow``."""
+    sink = pa.BufferOutputStream()
+    _write_arrow(sink, rows)
+    return bytes(sink.getvalue().to_pybytes())
+
+
+def write_arrow(path: Path, rows: Rows) -> None:
+    """Writes the Arrow file of a shard: uncompressed, so that a mapped column is an array. Nothing is copied."""
+    with pa.OSFile(str(path), "wb") as sink:
+        _write_arrow(sink, rows)
+
+
+def _write_arrow(sink: pa.NativeFile, rows: Rows) -> None:
     width = rows.vectors.shape[1]
     flat = pa.array(np.ascontiguousarray(rows.vectors).ravel())
     table = pa.table(
@@ -111,10 +136,8 @@ def arrow_bytes(rows: Rows) -> bytes:
             "accuracy": pa.array(rows.accuracy),
         }
     )
-    sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, table.schema) as writer:
         writer.write_table(table)
-    return bytes(sink.getvalue().to_pybytes())
 
 
 class Shard:
@@ -187,5 +210,5 @@ class Shard:
 
         Where the row is -1, ``out`` is left as it is. Distances are rounded to float32.
         """
-        kernels.exact_distances(self.vectors.view(np.uint16), slots, np.ascontiguousarray(queries), out)
+        kernels.exact_distances(self.vectors.view(np.uint16), slots, np.ascontiguousarray(queries), out, kernels.LINE)
         return out

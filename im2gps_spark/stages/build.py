@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import groupby
+from operator import itemgetter
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pyarrow as pa
@@ -21,29 +26,19 @@ from im2gps_spark.index.library import Library, Training, name_of
 from im2gps_spark.index.manifest import FORMAT, MOMENTS, TRAINED, Manifest, owners_file, shard_files
 from im2gps_spark.index.moments import Moments
 from im2gps_spark.index.owners import Owners
+from im2gps_spark.index.spool import Spool
 from im2gps_spark.index.training import Trained
 from im2gps_spark.photos.reasons import Status
 from im2gps_spark.posterior.accuracy import STREET, UNKNOWN
-from im2gps_spark.stages.arrow import runs_of, spark_schema
+from im2gps_spark.stages.arrow import rows_alike, spark_schema
 from im2gps_spark.stages.corpus import corpus_of
 from im2gps_spark.stages.described import descriptor, stage_outcomes, status_is, with_vectors
+from im2gps_spark.stages.encoded import ENCODED, encode, no_rows, rows_of
 from im2gps_spark.stages.priors import prior_rule, write_prior
 from im2gps_spark.stages.run import Run, Tally
 from im2gps_spark.store.folder import Folder
 from im2gps_spark.store.tables import OUTCOMES
 
-_ENCODED = pa.schema(
-    [
-        ("list", pa.int64()),
-        ("photo_id", pa.int64()),
-        ("code", pa.binary()),
-        ("vector", pa.binary()),
-        ("latitude", pa.float64()),
-        ("longitude", pa.float64()),
-        ("owner", pa.int64()),
-        ("accuracy", pa.int8()),
-    ]
-)
 _WRITTEN = pa.schema(
     [
         ("shard", pa.int64()),
@@ -135,12 +130,16 @@ def take_into_use(given: Given, name: str) -> None:
 def _inherit_calibration(library: Library, name: str) -> None:
     """A corpus that has grown by a night is calibrated as it was, until ``calibrate`` is run again."""
     before = library.in_use()
-    if before and library.calibration(name) is None:
+    if not before or library.calibration(name) is not None:
+        return
+    try:
         theirs = Manifest.read(library.version_folder(before)).training_sample
-        ours = Manifest.read(library.version_folder(name)).training_sample
-        found = library.calibration(before) if theirs == ours else None
-        if found is not None:
-            library.put_calibration(name, found)
+    except UsageError:  # of another format: its calibration is another's, too
+        return
+    ours = Manifest.read(library.version_folder(name)).training_sample
+    found = library.calibration(before) if theirs == ours else None
+    if found is not None:
+        library.put_calibration(name, found)
 
 
 def _same_descriptor(training: Training, name: str, version: str) -> None:
@@ -180,8 +179,7 @@ def _write_index(given: Given, folder: Folder, name: str) -> None:
     corpus, training, data = given.corpus, given.training, given.data
     count = training.plan["shards"]
     broadcast = corpus.sparkSession.sparkContext.broadcast(data)
-    encode = partial(_encode, data=broadcast)
-    encoded = corpus.mapInArrow(encode, spark_schema(_ENCODED)).persist(StorageLevel.DISK_ONLY)
+    encoded = corpus.mapInArrow(partial(encode, data=broadcast), spark_schema(ENCODED)).persist(StorageLevel.DISK_ONLY)
     trained = Trained.from_bytes(data)
     sizes = np.zeros(trained.ivf.nlist, np.int64)
     for row in encoded.groupBy("list").count().collect():
@@ -192,7 +190,7 @@ def _write_index(given: Given, folder: Folder, name: str) -> None:
     placed = encoded.join(
         F.broadcast(corpus.sparkSession.createDataFrame(numbers, "list bigint, shard bigint")), "list"
     )
-    ordered = placed.repartition(count, "shard").sortWithinPartitions("shard", "photo_id")
+    ordered = placed.repartitionById(count, F.col("shard").cast("int")).sortWithinPartitions("shard", "photo_id")
     write = partial(_write_shards, folder=folder, data=broadcast, shard_of_list=shard_of_list)
     written = {row["shard"]: row.asDict() for row in ordered.mapInArrow(write, spark_schema(_WRITTEN)).collect()}
     encoded.unpersist()
@@ -203,7 +201,9 @@ def _write_index(given: Given, folder: Folder, name: str) -> None:
     for shard in range(count):
         made = written.get(shard)
         if made is None:  # none of its lists has a photo
-            made = _write_shard(folder, trained, np.flatnonzero(shard_of_list == shard), shard, _no_rows(trained))
+            lists = np.flatnonzero(shard_of_list == shard)
+            with TemporaryDirectory() as passing:
+                made = _write_shard(folder, trained, lists, shard, no_rows(trained), Path(passing))
         files |= dict(zip(shard_files(shard), (made["faiss"], made["arrow"]), strict=True))
         rows.append(made["rows"])
         moments += Moments.from_bytes(made["moments"])
@@ -228,68 +228,38 @@ def _write_index(given: Given, folder: Folder, name: str) -> None:
     ).write(folder)
 
 
-def _encode(batches: Iterator[pa.RecordBatch], data: object) -> Iterator[pa.RecordBatch]:
-    """In a Python worker: descriptors to list, code and rotated vector."""
-    trained = Trained.from_bytes(data.value)  # type: ignore[attr-defined]
-    for batch in batches:
-        flat = batch.column("vector").flatten().to_numpy(zero_copy_only=False)
-        rotated = trained.rotate(flat.reshape(batch.num_rows, -1).astype(np.float32))
-        _, lists = trained.assign(rotated, 1)
-        codes = trained.encode(rotated, lists[:, 0])
-        halves = rotated.astype(np.float16)
-        columns = {
-            "list": pa.array(lists[:, 0]),
-            "code": pa.array([code.tobytes() for code in codes], pa.binary()),
-            "vector": pa.array([half.tobytes() for half in halves], pa.binary()),
-        }
-        names = [f.name for f in _ENCODED]
-        arrays = [columns[n] if n in columns else batch.column(n) for n in names]
-        yield pa.RecordBatch.from_arrays(arrays, schema=_ENCODED)
-
-
 def _write_shards(
     batches: Iterator[pa.RecordBatch], folder: Folder, data: object, shard_of_list: np.ndarray
 ) -> Iterator[pa.RecordBatch]:
-    """In a Python worker: rows sorted by shard to files, one shard in memory at a time."""
+    """In a Python worker: rows sorted by shard and id to files.
+
+    A shard passes through this machine's disk, twice its files' size. Memory holds its codes, 32 bytes a photo besides,
+    and 40,000 vectors at a time.
+    """
     trained = Trained.from_bytes(data.value)  # type: ignore[attr-defined]
-    for shard, table in runs_of(batches, "shard"):
-        lists = np.flatnonzero(shard_of_list == shard)
-        made = _write_shard(folder, trained, lists, shard, _rows(table))
+    pieces = (piece for batch in batches for piece in rows_alike(batch, "shard"))
+    for shard, mine in groupby(pieces, key=itemgetter(0)):
+        with TemporaryDirectory(dir=os.environ.get("SPARK_LOCAL_DIRS", "").split(",")[0] or None) as passing:
+            with Spool(Path(passing)) as spool:
+                for _, rows in mine:
+                    spool.add(rows_of(rows))
+                whole = spool.rows()
+            made = _write_shard(folder, trained, np.flatnonzero(shard_of_list == shard), shard, whole, Path(passing))
+            del whole  # its columns are mapped from there
         yield pa.RecordBatch.from_pylist([made], schema=_WRITTEN)
 
 
-def _rows(table: pa.Table) -> shards.Rows:
-    def matrix(name: str, kind: type) -> np.ndarray:
-        joined = b"".join(table.column(name).to_pylist())
-        return np.frombuffer(joined, kind).reshape(len(table), -1)
-
-    def column(name: str) -> np.ndarray:
-        return np.asarray(table.column(name).to_numpy())
-
-    return shards.Rows(
-        photo_id=column("photo_id"),
-        lists=column("list"),
-        codes=matrix("code", np.uint8),
-        vectors=matrix("vector", np.float16),
-        latitude=column("latitude"),
-        longitude=column("longitude"),
-        owner=column("owner"),
-        accuracy=column("accuracy"),
-    ).sorted()
-
-
-def _no_rows(trained: Trained) -> shards.Rows:
-    whole, half = np.zeros(0, np.int64), np.zeros((0, trained.ivf.d), np.float16)
-    codes = np.zeros((0, trained.ivf.code_size), np.uint8)
-    return shards.Rows(whole, whole, codes, half, np.zeros(0), np.zeros(0), whole, np.zeros(0, np.int8))
-
-
-def _write_shard(folder: Folder, trained: Trained, lists: np.ndarray, shard: int, rows: shards.Rows) -> dict:
+def _write_shard(
+    folder: Folder, trained: Trained, lists: np.ndarray, shard: int, rows: shards.Rows, passing: Path
+) -> dict:
+    """A shard's files, by way of a folder on this machine's disk."""
     codes, photos = shard_files(shard)
+    shards.write_faiss(passing / codes, trained, lists, rows)
+    shards.write_arrow(passing / photos, rows)
     return {
         "shard": shard,
         "rows": len(rows.photo_id),
-        "faiss": folder.write(codes, shards.faiss_bytes(trained, lists, rows)),
-        "arrow": folder.write(photos, shards.arrow_bytes(rows)),
+        "faiss": folder.put(codes, passing / codes),
+        "arrow": folder.put(photos, passing / photos),
         "moments": Moments.of(rows.vectors).to_bytes(),
     }

@@ -9,14 +9,15 @@ from functools import partial
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyspark import Broadcast, StorageLevel
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from im2gps_spark.config import Config
 from im2gps_spark.errors import StageError, UsageError
-from im2gps_spark.index.delta import Change, grown, merges
 from im2gps_spark.index.deletion import part_rows
+from im2gps_spark.index.delta import Change, grown, joined, merges
 from im2gps_spark.index.library import name_of
 from im2gps_spark.index.manifest import BASE, DELTA, FORMAT, MOMENTS, TRAINED, Manifest, owners_file, shard_files
 from im2gps_spark.index.moments import Moments
@@ -24,7 +25,8 @@ from im2gps_spark.index.shard import arrow_bytes, faiss_bytes
 from im2gps_spark.index.training import Trained
 from im2gps_spark.photos.reasons import Status
 from im2gps_spark.stages.arrow import runs_of, spark_schema
-from im2gps_spark.stages.build import ENCODED, Given, encode, given_now, owners_of, rows_of, take_into_use, whole_version
+from im2gps_spark.stages.build import Given, given_now, owners_of, take_into_use, whole_version
+from im2gps_spark.stages.encoded import ENCODED, encode, no_rows, rows_of
 from im2gps_spark.stages.run import Tally
 from im2gps_spark.store.folder import Folder
 
@@ -204,7 +206,8 @@ def _grow_shards(
     trained = Trained.from_bytes(data.value)
     removed, from_base = changes
     for shard, table in runs_of(batches, "shard"):
-        rows = rows_of(table.filter(pa.compute.is_valid(table.column("photo_id"))), trained)
+        came = table.filter(pc.is_valid(table.column("photo_id"))).combine_chunks().to_batches()
+        rows = joined([rows_of(batch) for batch in came] or [no_rows(trained)])
         change = Change(shard, rows, removed.get(shard, np.zeros(0, np.int64)))
         merged = merges(before, change, shard in from_base, max_delta)
         yield pa.RecordBatch.from_pylist([_grow(change, merged, trained, before, source, target)], schema=_WRITTEN)
@@ -227,7 +230,7 @@ def _grow(
         "part": part,
         "rows": len(rows.photo_id),
         "files": json.dumps(files),
-        "came": Moments.of(change.added.sorted().vectors).to_bytes(),
+        "came": Moments.of(change.added.vectors).to_bytes(),
         "went": sum(went, Moments.none(trained.ivf.d)).to_bytes(),
     }
 
@@ -255,5 +258,4 @@ def _write_manifest(given: Given, before: Manifest, written: list[dict], name: s
     files = {file: checksum for file, checksum in now.files.items() if file != before.owners}
     files[MOMENTS] = target.write(MOMENTS, moments.to_bytes())
     files[owners_file(owners)] = target.write(owners_file(owners), owners)
-    made_of = {"index_version": name, "corpus": given.fingerprint, "owners": owners_file(owners), "files": files}
-    replace(now, **made_of).write(target)
+    replace(now, index_version=name, corpus=given.fingerprint, owners=owners_file(owners), files=files).write(target)

@@ -143,7 +143,9 @@ def _out_of_table(run: Run, table: Table, photos: DataFrame, owners: DataFrame) 
 def _out_of_index(run: Run, versions: list[Manifest], photos: DataFrame, owners: DataFrame) -> None:
     """Every version's shards, side by side; then each version's manifest; last what was left of broken-off work."""
     ids = photos.toArrow().column("photo_id").to_numpy()
-    parts = [(m.index_version, shard, part) for m in versions for shard in range(m.shards) for part in m.parts_of(shard)]
+    parts = [
+        (m.index_version, shard, part) for m in versions for shard in range(m.shards) for part in m.parts_of(shard)
+    ]
     rewritten: dict[str, list[dict]] = {manifest.index_version: [] for manifest in versions}
     if parts:
         spark = run.lake.spark

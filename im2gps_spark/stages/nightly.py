@@ -10,11 +10,11 @@ from pyspark.sql import functions as F
 from im2gps_spark.config import Config
 from im2gps_spark.index.library import AT_WORK
 from im2gps_spark.photos.reasons import Status
-from im2gps_spark.stages.build import build
 from im2gps_spark.stages.describe import describe
 from im2gps_spark.stages.described import status_is, with_vectors
 from im2gps_spark.stages.drift import Drift, drift_of
 from im2gps_spark.stages.evaluate import evaluate
+from im2gps_spark.stages.extend import extend
 from im2gps_spark.stages.geolocate import geolocate
 from im2gps_spark.stages.ingest import ingest
 from im2gps_spark.stages.join import join_corpus
@@ -42,7 +42,7 @@ def nightly(spark: SparkSession, config: Config) -> Tally:
     run = Run(spark, config, "nightly", config.geolocate.collection)
     config = _of_night(config, run.started_at.date())
     night, collection = config.geolocate.night, config.geolocate.collection
-    run.say(f"night {night} of {collection}: ingest, describe, geolocate, evaluate, join, build")
+    run.say(f"night {night} of {collection}: ingest, describe, geolocate, evaluate, join, extend")
     with only_one(run.library.root, AT_WORK) as still_alone:
         steps: Steps = {}
         if arrived := _arrived(run, config):
@@ -66,7 +66,7 @@ def nightly(spark: SparkSession, config: Config) -> Tally:
         still_alone()
         join_corpus(run, config, located)
         still_alone()
-        steps["build"] = build(spark, config)
+        steps["extend"] = extend(spark, config)
         night_report(run, config, steps, located.count())
     return run.finish()
 

@@ -23,6 +23,7 @@ from im2gps_spark.store.cache import Cache
 from im2gps_spark.store.folder import Folder, folder_at
 from im2gps_spark.store.lake import Lake
 from im2gps_spark.store.tables import REASONS, RUNS
+from im2gps_spark.versions import library_of
 
 log = logging.getLogger(__name__)
 
@@ -97,7 +98,7 @@ class Run:
     @cached_property
     def library(self) -> Library:
         """The index."""
-        return Library(self.folder(self.config.index.root))
+        return library_of(self.config)
 
     def folder(self, place: str) -> Folder:
         """A folder on disk or in S3."""

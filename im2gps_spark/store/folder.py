@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import shutil
 from collections.abc import Callable
@@ -43,8 +44,14 @@ class Folder(Protocol):
         Its bytes are neither looked at nor sent; on a disk both are one file where the file system allows it.
         """
 
+    def put(self, name: str, path: Path) -> str:
+        """Writes a file with the bytes of one on this machine's disk, in one step; returns their SHA-256."""
+
     def checksum(self, name: str) -> str | None:
         """The SHA-256 of a file; None if there is none, or in S3 one that was not written by ``write``."""
+
+    def written_at(self, name: str) -> dt.datetime:
+        """When a file was written, in UTC."""
 
     def local(self, name: str, checksum: str) -> Path:
         """A file on this machine's disk with the bytes that have a checksum.
@@ -101,10 +108,20 @@ class DiskFolder:
             except OSError:  # a file system without such links
                 shutil.copyfile(source, passing)
 
+    def put(self, name: str, path: Path) -> str:
+        """See ``Folder``."""
+        with written_whole(self.root / name) as passing:
+            shutil.copyfile(path, passing)
+            return sha256(passing)
+
     def checksum(self, name: str) -> str | None:
         """See ``Folder``; the file is read."""
         path = self.root / name
         return sha256(path) if path.is_file() else None
+
+    def written_at(self, name: str) -> dt.datetime:
+        """See ``Folder``."""
+        return dt.datetime.fromtimestamp((self.root / name).stat().st_mtime, dt.UTC)
 
     def local(self, name: str, _checksum: str) -> Path:
         """The file itself; its bytes are not looked at."""
@@ -179,6 +196,17 @@ class S3Folder:
 
         self._ask(name, copy)
 
+    def put(self, name: str, path: Path) -> str:
+        """See ``Folder``; of 5 GiB at most."""
+        checksum = sha256(path)
+
+        def put(client: Any, address: dict[str, str]) -> None:
+            with path.open("rb") as file:
+                client.put_object(**address, Body=file, Metadata={_CHECKSUM: checksum})
+
+        self._ask(name, put)
+        return checksum
+
     def checksum(self, name: str) -> str | None:
         """See ``Folder``; what ``write`` noted beside the object, not read anew: ``local`` does that."""
         try:
@@ -187,6 +215,11 @@ class S3Folder:
             return None
         found: str | None = about.get(_CHECKSUM)
         return found
+
+    def written_at(self, name: str) -> dt.datetime:
+        """See ``Folder``; as the store has it."""
+        found: dt.datetime = self._ask(name, lambda client, address: client.head_object(**address))["LastModified"]
+        return found.astimezone(dt.UTC)
 
     def local(self, name: str, checksum: str) -> Path:
         """See ``Folder``; a copy in the cache."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from im2gps_spark.index.grouping import group
-from im2gps_spark.index.manifest import FORMAT, MOMENTS, TRAINED, Manifest, shard_files
+from im2gps_spark.index.manifest import BASE, DELTA, FORMAT, MOMENTS, TRAINED, Manifest, owners_file, shard_files
+from im2gps_spark.index.moments import Moments
+from im2gps_spark.index.owners import Owners
 from im2gps_spark.index.plan import Plan, plan
 from im2gps_spark.index.shard import Rows, arrow_bytes, faiss_bytes
 from im2gps_spark.index.training import Trained, train
@@ -55,7 +56,6 @@ def rows_of(trained: Trained, corpus: Corpus) -> Rows:
     """The photos as an index holds them, in the corpus' order."""
     rotated = trained.rotate(corpus.vectors)
     _, lists = trained.assign(rotated, 1)
-    _, owner, photos = np.unique(corpus.owner, return_inverse=True, return_counts=True)
     return Rows(
         photo_id=corpus.photo_id,
         lists=lists[:, 0],
@@ -64,32 +64,34 @@ def rows_of(trained: Trained, corpus: Corpus) -> Rows:
         latitude=(corpus.photo_id % 180 - 90).astype(np.float64),
         longitude=(corpus.photo_id % 360 - 180).astype(np.float64),
         owner=corpus.owner,
-        owner_photos=photos[owner].astype(np.float32),
         accuracy=(corpus.photo_id % 17).astype(np.int8),
     )
 
 
+def owners_of(corpus: Corpus) -> Owners:
+    owner, photos = np.unique(corpus.owner, return_counts=True)
+    return Owners(owner, photos.astype(np.int32))
+
+
 def write_version(
-    folder: Path, quantizers: tuple[Trained, Plan], corpus: Corpus, shard_of_list: NDArray[np.int64] | None = None
+    folder: Path,
+    quantizers: tuple[Trained, Plan],
+    corpus: Corpus,
+    shard_of_list: NDArray[np.int64] | None = None,
+    in_delta: NDArray[np.bool_] | None = None,
 ) -> Manifest:
-    """An index version in a folder; its lists are grouped unless it is said how."""
+    """An index version in a folder; its lists are grouped unless it is said how. Some photos may be in delta files."""
     trained, made = quantizers
     rows = rows_of(trained, corpus)
     if shard_of_list is None:
         shard_of_list = group(trained.centroids, np.bincount(rows.lists, minlength=made.lists), made.shards)
-    files, count = {}, []
-    for shard in range(made.shards):
-        part = rows.take(shard_of_list[rows.lists] == shard).sorted()
-        contents = (faiss_bytes(trained, np.flatnonzero(shard_of_list == shard), part), arrow_bytes(part))
-        for name, content in zip(shard_files(shard), contents, strict=True):
-            files[name] = write_whole(folder / name, content)
-        count.append(len(part.photo_id))
-    vectors = rows.vectors.astype(np.float64)
-    mean = vectors.mean(axis=0)
-    moments = io.BytesIO()
-    np.savez(moments, mean=mean, covariance=vectors.T @ vectors / len(vectors) - np.outer(mean, mean))
-    files[MOMENTS] = write_whole(folder / MOMENTS, moments.getvalue())
-    files[TRAINED] = write_whole(folder / TRAINED, trained.to_bytes())
+    later = np.zeros(len(corpus.photo_id), bool) if in_delta is None else in_delta
+    owners = owners_of(corpus).to_bytes()
+    contents = {
+        owners_file(owners): owners,
+        MOMENTS: Moments.of(rows.vectors).to_bytes(),
+        TRAINED: trained.to_bytes(),
+    }
     manifest = Manifest(
         format=FORMAT,
         index_version=folder.name,
@@ -99,8 +101,19 @@ def write_version(
         plan=made.as_dict(),
         training_sample="sample",
         shard_of_list=[int(s) for s in shard_of_list],
-        rows=count,
-        files=files,
+        rows=[0] * made.shards,
+        delta_rows=[0] * made.shards,
+        owners=owners_file(owners),
+        corpus="corpus",
+        files={name: write_whole(folder / name, content) for name, content in contents.items()},
     )
+    for shard in range(made.shards):
+        mine = shard_of_list[rows.lists] == shard
+        for part, some in ((BASE, rows.take(mine & ~later).sorted()), (DELTA, rows.take(mine & later).sorted())):
+            if part == BASE or len(some.photo_id):
+                data = faiss_bytes(trained, np.flatnonzero(shard_of_list == shard), some), arrow_bytes(some)
+                names = shard_files(shard, part)
+                sums = {name: write_whole(folder / name, one) for name, one in zip(names, data, strict=True)}
+                manifest = manifest.with_part(shard, part, len(some.photo_id), sums)
     manifest.write(DiskFolder(folder))
     return manifest

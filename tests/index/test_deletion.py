@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -34,18 +33,17 @@ def folder(tmp_path: Path) -> DiskFolder:
 
 def delete_everywhere(folder: DiskFolder, ids: NDArray[np.int64]) -> Manifest:
     """As the stage does it: every shard, then the manifest, then the notes."""
-    manifest = Manifest.read(folder)
-    rows, files = list(manifest.rows), dict(manifest.files)
+    manifest = now = Manifest.read(folder)
     for shard in range(manifest.shards):
-        made = delete(folder, manifest, shard, ids)
-        if made:
-            rows[shard] = made.rows
-            files |= made.files
-    manifest = replace(manifest, rows=rows, files=files)
-    manifest.write(folder)
+        for part in manifest.parts_of(shard):
+            made = delete(folder, manifest, shard, part, ids)
+            if made:
+                now = now.with_part(shard, part, made.rows, made.files)
+    now.write(folder)
     for shard in range(manifest.shards):
-        clear_notes(folder, shard)
-    return manifest
+        for part in manifest.parts_of(shard):
+            clear_notes(folder, shard, part)
+    return now
 
 
 def contents(folder: DiskFolder) -> dict[str, bytes]:

@@ -15,7 +15,7 @@ def distances(halves: np.ndarray, queries: np.ndarray) -> np.ndarray:
     """(n, rows) of all pairs."""
     slots = np.tile(np.arange(len(halves)), (len(queries), 1))
     out = np.empty(slots.shape)
-    kernels.exact_distances(halves.view(np.uint16), slots, queries, out)
+    kernels.exact_distances(halves.view(np.uint16), slots, queries, out, kernels.LINE)
     return out
 
 

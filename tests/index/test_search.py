@@ -328,7 +328,7 @@ def test_neighbours_bring_what_is_known_of_them(small):
     which = np.array([place[photo] for photo in found.photo_id.tolist()])
     assert np.array_equal(found.latitude, rows.latitude[which])
     assert np.array_equal(found.longitude, rows.longitude[which])
-    assert np.array_equal(found.owner_photos, rows.owner_photos[which])
+    assert np.array_equal(found.owner_photos, [np.sum(rows.owner == owner) for owner in rows.owner[which]])
     assert np.array_equal(found.accuracy, rows.accuracy[which])
     assert found.accuracy.dtype == np.int8
     assert len(set(found.accuracy.tolist())) > 5

@@ -97,7 +97,6 @@ def test_the_other_file_is_plain_arrow(tmp_path, trained):
     assert table.schema.field("vector").type == pa.list_(pa.float16(), 16)
     assert table.column("vector").to_pylist()[3] == rows.vectors[3].tolist()
     assert table.column("latitude").to_pylist() == rows.latitude.tolist()
-    assert table.column("owner_photos").to_pylist() == rows.owner_photos.tolist()
     assert table.schema.field("accuracy").type == pa.int8()
     assert table.column("accuracy").to_pylist() == rows.accuracy.tolist()
 
@@ -107,7 +106,7 @@ def test_an_open_shard_gives_back_what_was_written(tmp_path, trained):
     shard = opened(tmp_path, trained, rows, FEW_LISTS)
     assert np.array_equal(shard.photo_id, rows.photo_id)
     assert np.array_equal(shard.vectors, rows.vectors)
-    for name in ("latitude", "longitude", "owner", "owner_photos", "accuracy"):
+    for name in ("latitude", "longitude", "owner", "accuracy"):
         assert np.array_equal(shard.column(name), getattr(rows, name))
     assert not shard.vectors.flags.owndata  # mapped, not copied
 

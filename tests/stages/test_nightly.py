@@ -128,7 +128,16 @@ def test_a_night_in_all_its_steps(town):
     assert all(0.2 < value < 5.0 for value in drift.values())
     report = (town.workshop.folder / "nightly" / f"{FIRST}.txt").read_text("utf-8")
     assert f"Night {FIRST} of uploads: {len(first & described)} photos located" in report
-    for word in ("ingest", "describe", "geolocate", "evaluate", "join", "build", "within 200 km", "Drift of the index"):
+    for word in (
+        "ingest",
+        "describe",
+        "geolocate",
+        "evaluate",
+        "join",
+        "extend",
+        "within 200 km",
+        "Drift of the index",
+    ):
         assert word in report
     assert (town.workshop.folder / "nightly" / f"{FIRST}.html").exists()
 
@@ -200,7 +209,7 @@ def test_without_an_index_it_says_so(spark, sample, tmp_path):
         workshop.run("nightly", f"geolocate.night={FIRST}")
 
 
-STEPS = ("ingest", "describe", "geolocate", "evaluate", "keep_drift", "join_corpus", "build", "night_report")
+STEPS = ("ingest", "describe", "geolocate", "evaluate", "keep_drift", "join_corpus", "extend", "night_report")
 
 
 def test_a_night_that_was_killed_is_finished_by_running_it_again(spark, sample, tmp_path, monkeypatch):

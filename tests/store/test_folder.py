@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import os
 import pickle
@@ -48,6 +49,34 @@ def test_what_is_written_is_read_and_known_by_its_checksum(folder):
     assert folder.local("a/b.bin", SUM).read_bytes() == WORDS
     folder.write("a/b.bin", b"others")
     assert folder.read("a/b.bin") == b"others"
+
+
+@pytest.mark.parametrize("content", [WORDS, b"", bytes(3 * 2**20)])
+def test_a_file_of_the_disk_is_put_there(folder, tmp_path, content):
+    path = tmp_path / "a file"
+    path.write_bytes(content)
+    checksum = hashlib.sha256(content).hexdigest()
+    assert folder.put("a/b.bin", path) == checksum == folder.checksum("a/b.bin")
+    assert folder.read("a/b.bin") == content == path.read_bytes()
+    assert (folder / "a").names() == ["b.bin"]
+
+
+def test_a_file_is_shared_whatever_becomes_of_it_where_it_was(folder):
+    there, here = folder / "there", folder / "here"
+    checksum = there.write("one.bin", b"first")
+    before = dt.datetime.now(dt.UTC) - dt.timedelta(minutes=5)
+    here.share("one.bin", there, checksum)
+    here.share("one.bin", there, checksum)
+    assert here.names() == ["one.bin"]
+    assert here.checksum("one.bin") == checksum
+    there.write("one.bin", b"second")
+    assert here.read("one.bin") == b"first"
+    assert here.checksum("one.bin") == checksum
+    there.remove("one.bin")
+    assert here.read("one.bin") == b"first"
+    with pytest.raises(FileNotFoundError):
+        here.share("none.bin", there, checksum)
+    assert before < here.written_at("one.bin") < dt.datetime.now(dt.UTC) + dt.timedelta(minutes=5)
 
 
 def test_what_is_not_there(folder):
