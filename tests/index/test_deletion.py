@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from im2gps_spark.errors import StageError
-from im2gps_spark.index.deletion import clear_notes, delete
-from im2gps_spark.index.manifest import Manifest, shard_files
+from im2gps_spark.index.deletion import clear_notes, delete, without_owners
+from im2gps_spark.index.manifest import BASE, DELTA, Manifest, shard_files
+from im2gps_spark.index.owners import Owners
 from im2gps_spark.index.search import Index
 from im2gps_spark.index.shard import arrow_bytes, faiss_bytes
 from im2gps_spark.store.folder import DiskFolder
@@ -125,6 +126,40 @@ def test_no_answer_names_them_and_the_others_are_found_as_before(folder):
     for i in range(20):
         ids = np.concatenate([part[i].photo_id for part in parts])
         assert sorted(ids) == sorted(np.setdiff1d(ROWS.photo_id, gone))
+
+
+def test_photos_in_a_delta_go_as_the_others_do(tmp_path):
+    later = np.arange(len(CORPUS)) % 4 == 0
+    grouped = np.array(write_version(tmp_path / "all", QUANTIZERS, CORPUS, None, later).shard_of_list)
+    folder = DiskFolder(tmp_path / "all")
+    mine = grouped[ROWS.lists]
+    gone = (np.arange(len(CORPUS)) % 3 == 0) | (later & (mine == 2))  # of one shard the delta loses all
+    now = delete_everywhere(folder, ROWS.photo_id[gone])
+    now.check_files(folder)
+    assert now.rows == np.bincount(mine[~gone], minlength=3).tolist()
+    assert now.delta_rows == np.bincount(mine[~gone & later], minlength=3).tolist()
+    assert now.delta_rows[2] == 0
+    assert now.delta_rows[0] > 0
+    assert not set(shard_files(2, DELTA)) & set(now.files)
+    for shard in range(3):
+        for part, which in ((BASE, ~later), (DELTA, later)):
+            if part in now.parts_of(shard):
+                rows = ROWS.take((mine == shard) & which & ~gone).sorted()
+                data = faiss_bytes(QUANTIZERS[0], now.lists_of(shard), rows), arrow_bytes(rows)
+                assert [folder.read(name) for name in shard_files(shard, part)] == list(data)
+
+
+def test_owners_that_are_forgotten_are_in_no_file(folder):
+    manifest = Manifest.read(folder)
+    owner = CORPUS.owner[0]
+    assert without_owners(folder, manifest, np.array([12345])) is manifest
+    now = without_owners(folder, manifest, np.array([owner]))
+    assert now.owners != manifest.owners
+    assert owner not in Owners.opened(folder.root / now.owners).owner
+    assert len(Owners.opened(folder.root / now.owners).owner) == len(np.unique(CORPUS.owner)) - 1
+    now.write(folder)
+    now.check_files(folder)
+    assert manifest.owners not in now.files
 
 
 # --- broken off ---
