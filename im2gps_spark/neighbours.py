@@ -35,9 +35,17 @@ class Candidates:
         """No neighbours at all."""
         return cls(np.zeros(0, np.int64), np.zeros(0), np.zeros(0), np.zeros(0), np.zeros(0), np.zeros(0, np.int8))
 
-    def take(self, rank: NDArray[np.int64]) -> Candidates:
+    def take(self, rank: NDArray[np.int64] | slice) -> Candidates:
         """Some of the neighbours, by position."""
-        return Candidates(*(getattr(self, name)[rank] for name in self.__dataclass_fields__))
+        # Spelt out, for it is done for every photo and shard.
+        return Candidates(
+            self.photo_id[rank],
+            self.distance[rank],
+            self.latitude[rank],
+            self.longitude[rank],
+            self.owner_photos[rank],
+            self.accuracy[rank],
+        )
 
     def __len__(self) -> int:
         return len(self.photo_id)
@@ -66,8 +74,7 @@ class Answers:
     def __getitem__(self, photo: int) -> Candidates:
         if not 0 <= photo < len(self):
             raise IndexError(photo)
-        here = slice(self.ends[photo], self.ends[photo + 1])
-        return Candidates(*(getattr(self.flat, name)[here] for name in Candidates.__dataclass_fields__))
+        return self.flat.take(slice(*self.ends[photo : photo + 2]))
 
     def __iter__(self) -> Iterator[Candidates]:
         return (self[photo] for photo in range(len(self)))
@@ -77,5 +84,12 @@ def merge(parts: Sequence[Candidates], k: int) -> Candidates:
     """The k nearest of several shards' candidates, by (distance, id)."""
     if not parts:
         return Candidates.none()
-    whole = Candidates(*(np.concatenate([getattr(p, n) for p in parts]) for n in Candidates.__dataclass_fields__))
+    whole = Candidates(
+        np.concatenate([part.photo_id for part in parts]),
+        np.concatenate([part.distance for part in parts]),
+        np.concatenate([part.latitude for part in parts]),
+        np.concatenate([part.longitude for part in parts]),
+        np.concatenate([part.owner_photos for part in parts]),
+        np.concatenate([part.accuracy for part in parts]),
+    )
     return whole.take(np.lexsort((whole.photo_id, whole.distance))[:k])

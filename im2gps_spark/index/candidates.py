@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from im2gps_spark.index import kernels
 from im2gps_spark.index.owners import Owners
 from im2gps_spark.index.routed import Routed
-from im2gps_spark.index.shard import Shard
+from im2gps_spark.index.shard import Shard, by_distance
 from im2gps_spark.neighbours import Answers, Candidates
 
 # Candidates scanned for at once: some 40 bytes each for as long as that takes.
@@ -46,13 +46,6 @@ class Listed:
     def in_order(self, rank: NDArray[np.int64]) -> Listed:
         """Candidates by their places (n, any number) in their rows."""
         return Listed(*(np.take_along_axis(getattr(self, n), rank, axis=1) for n in self.__dataclass_fields__))
-
-
-def by_distance(distance: NDArray[Any], ids: NDArray[np.int64], most: int) -> NDArray[np.int64]:
-    """The places (n, most) of the first candidates in the order of (distance, id)."""
-    rank = np.argsort(distance, axis=1)
-    kernels.order_ties(distance, ids, rank, most)
-    return rank[:, :most]
 
 
 def first_of(

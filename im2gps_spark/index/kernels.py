@@ -180,14 +180,30 @@ def order_ties(distance, ids, rank, most):  # type: ignore[no-untyped-def]  # pr
 
 
 @numba.njit(cache=ON_DISK, nogil=True)
-def sort_ties(distance, ids):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
-    """Sorts the ids (n, m) of candidates that are in the order of their distances (n, m) where these are equal."""
-    for i in range(ids.shape[0]):
-        begin, rising = 0, True
-        for end in range(1, ids.shape[1] + 1):
-            if end < ids.shape[1] and distance[i, end] == distance[i, begin]:
-                rising = rising and ids[i, end - 1] <= ids[i, end]
-                continue
-            if not rising:
-                ids[i, begin:end] = np.sort(ids[i, begin:end])
-            begin, rising = end, True
+def keep_first(ends, every, found, last, distance, ids):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+    """Writes the first candidates of each query by (distance, id), in no order.
+
+    Args:
+        ends: (n + 1,) the candidates of query i are those from ends[i] to ends[i + 1].
+        every, found: distances and ids of all.
+        last: (n,) the distance of the last to be kept.
+        distance, ids: (n, most) to write to.
+    """
+    for i in range(len(last)):
+        at, ties = 0, 0
+        for j in range(ends[i], ends[i + 1]):
+            if every[j] < last[i]:
+                distance[i, at], ids[i, at] = every[j], found[j]
+                at += 1
+            elif every[j] == last[i]:
+                ties += 1
+        if ties > 0:
+            theirs, next_tie = np.empty(ties, np.int64), 0
+            for j in range(ends[i], ends[i + 1]):
+                if every[j] == last[i]:
+                    theirs[next_tie] = found[j]
+                    next_tie += 1
+            theirs.sort()
+            for photo in theirs[: ids.shape[1] - at]:
+                distance[i, at], ids[i, at] = last[i], photo
+                at += 1

@@ -36,9 +36,9 @@ def choose_nprobe(lists: int, rows: int, k: int) -> int:
     return min(lists, max(16, -(-lists * 20 * k // rows)))
 
 
-def queries_at_once(k: int) -> int:
-    """Queries whose candidates take about 20 MiB together."""
-    return max(1, _CANDIDATES // (_RERANK * k))
+def queries_at_once(k: int, rerank: int = 0) -> int:
+    """Queries whose candidates take about 20 MiB together; see ``Index.search_shard``."""
+    return max(1, _CANDIDATES // (rerank or _RERANK * k))
 
 
 class Index:
@@ -120,7 +120,13 @@ class Index:
         return self.parts(number)[0]
 
     def search_shard(
-        self, number: int, queries: Routed, photos: NDArray[np.int64], owners: NDArray[np.int64] | None, k: int
+        self,
+        number: int,
+        queries: Routed,
+        photos: NDArray[np.int64],
+        owners: NDArray[np.int64] | None,
+        k: int,
+        rerank: int = 0,
     ) -> Answers:
         """The k nearest eligible photos of each query in one shard.
 
@@ -132,10 +138,11 @@ class Index:
             photos: (n,) their own ids: a photo is not its own neighbour.
             owners: (n,) hashes of their owners, whose photos have no vote; None if they have.
             k: neighbours a query.
+            rerank: photos, the first by their codes, that are compared again by their vectors; 0: 3 k.
         """
         parts = [part for part in self.parts(number) if len(part.photo_id)]
         if not parts or not len(queries):
             return Answers.none(len(queries))
-        most = min(_RERANK * k, self.manifest.rows[number])
+        most = min(rerank or _RERANK * k, sum(len(part.photo_id) for part in parts))
         found = together([first_of(part, queries, photos, owners, most) for part in parts], most)
         return nearest(parts, queries.vectors, found, k, self._owners)

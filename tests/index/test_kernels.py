@@ -73,11 +73,27 @@ def test_ties_are_ordered_by_id(rows):
         for i, row in enumerate(rows):
             assert sorted(rank[i].tolist()) == list(range(12))
             assert [row[j] for j in rank[i, :most]] == sorted(row)[:most]
-    rank = np.argsort(distance, axis=1)
-    distance, ids = np.take_along_axis(distance, rank, axis=1), np.take_along_axis(ids, rank, axis=1)
-    kernels.sort_ties(distance, ids)
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(
+    st.lists(
+        st.lists(st.tuples(st.sampled_from([0.0, 0.5, 2.0, 3.0]), st.integers(0, 99)), max_size=15, unique=True),
+        max_size=4,
+    ),
+    st.integers(1, 16),
+)
+def test_the_first_are_kept_and_of_equal_ones_those_with_the_least_ids(rows, most):
+    ends = np.cumsum([0, *map(len, rows)])
+    every = np.array([d for row in rows for d, _ in row], np.float32)
+    found = np.array([i for row in rows for _, i in row], np.int64)
+    last = np.array([sorted(row)[:most][-1][0] if row else 9.0 for row in rows], np.float32)
+    distance, ids = np.full((len(rows), most), 9.0, np.float32), np.full((len(rows), most), -1, np.int64)
+    kernels.keep_first(ends, every, found, last, distance, ids)
     for i, row in enumerate(rows):
-        assert list(zip(distance[i], ids[i], strict=True)) == sorted(row)
+        first = sorted(row)[:most]
+        assert sorted(zip(distance[i], ids[i], strict=True))[: len(first)] == first
+        assert np.sum(ids[i] >= 0) == len(first)
 
 
 def test_variances_are_those_of_the_matrix_product():

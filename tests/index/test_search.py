@@ -42,6 +42,7 @@ class Small:
         nprobe: int = EVERYTHING,
         photos: Sequence[int] | None = None,
         owners: Sequence[int] | None = None,
+        rerank: int = 0,
     ) -> list[Candidates]:
         """The k nearest of each query, as geolocate finds them: routed, searched shard by shard, merged."""
         queries = self.index.route(vectors, nprobe)
@@ -50,7 +51,7 @@ class Small:
         parts: list[list[Candidates]] = [[] for _ in range(len(queries))]
         for shard, which, mine in self.index.by_shard(queries):
             barred = None if theirs is None else theirs[which]
-            found = self.index.search_shard(shard, mine, own[which], barred, k)
+            found = self.index.search_shard(shard, mine, own[which], barred, k, rerank)
             for i, part in zip(which.tolist(), found, strict=True):
                 parts[i].append(part)
         return [merge(part, k) for part in parts]
@@ -207,24 +208,77 @@ def divided(folder: Path, shard: Shard, trained: Trained, corpus: Corpus, part: 
     return parts
 
 
-@pytest.mark.parametrize("k", [1, 20, 300])
-@pytest.mark.parametrize("count", [1, 2, 5])
-def test_several_parts_of_a_shard_answer_as_one(tmp_path, monkeypatch, count, k):
-    small = made(tmp_path, draw(700, seed=15, distinct=60), lists=9, shards=2)
-    asked = small.corpus.take(np.arange(20))
-    photos, owners = asked.photo_id.tolist(), asked.owner.tolist()
-    whole = small.ask(asked.vectors, k, nprobe=4, photos=photos, owners=owners)
-    part = np.random.default_rng(0).integers(0, count, len(small.corpus))
-    shards = []
-    for number in range(2):
-        (tmp_path / str(number)).mkdir()
-        (shard,) = small.index.parts(number)
-        shards.append(divided(tmp_path / str(number), shard, small.index.trained, small.corpus, part))
-    monkeypatch.setattr(small.index, "parts", lambda number: shards[number])
-    again = small.ask(asked.vectors, k, nprobe=4, photos=photos, owners=owners)
-    for ours, theirs in zip(again, whole, strict=True):
-        for name in Candidates.__dataclass_fields__:
-            assert np.array_equal(getattr(ours, name), getattr(theirs, name))
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(
+    n=st.integers(1, 120),
+    share=st.sampled_from([1.0, 0.3, 0.05]),
+    lists=st.integers(0, 10),
+    shards=st.integers(1, 8),
+    nprobe=st.sampled_from([1, 3, EVERYTHING]),
+    most=st.integers(1, 130),
+    seed=st.integers(0, 99),
+)
+def test_shards_together_have_the_candidates_of_one(n, share, lists, shards, nprobe, most, seed):
+    """The same distances, bit for bit, and of equal ones the least ids, wherever they are cut off."""
+    corpus = draw(n, dimension=6, seed=seed, distinct=max(1, int(share * n)))
+    with tempfile.TemporaryDirectory() as folder:
+        one, several = (made(Path(folder) / str(count), corpus, lists=lists, shards=count) for count in (1, shards))
+        queries = one.index.route(corpus.vectors[:6], nprobe)
+        found: list[list[tuple[float, int]]] = [[] for _ in range(len(queries))]
+        for number, which, mine in several.index.by_shard(queries):
+            scanned = several.index.shard(number).scan(mine.vectors, mine.lists, mine.near, most)
+            for i, distance, ids in zip(which.tolist(), *scanned, strict=True):
+                found[i] += [pair for pair in zip(distance.tolist(), ids.tolist(), strict=True) if pair[1] >= 0]
+        distance, ids = one.index.shard(0).scan(queries.vectors, queries.lists, queries.near, most)
+        for i in range(len(queries)):
+            expected = [pair for pair in zip(distance[i].tolist(), ids[i].tolist(), strict=True) if pair[1] >= 0]
+            assert sorted(found[i])[:most] == expected
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(
+    n=st.integers(1, 120),
+    share=st.sampled_from([1.0, 0.3, 0.05]),
+    count=st.integers(1, 5),
+    shards=st.integers(1, 3),
+    k=st.integers(1, 60),
+    rerank=st.sampled_from([0, 1, 60]),
+    seed=st.integers(0, 99),
+    same_owner=st.booleans(),
+)
+def test_several_parts_of_a_shard_answer_as_one(n, share, count, shards, k, rerank, seed, same_owner):
+    corpus = draw(n, dimension=6, seed=seed, distinct=max(1, int(share * n)), owners=3)
+    with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
+        small = made(Path(name), corpus, lists=5, shards=shards)
+        asked = corpus.take(np.arange(min(n, 6)))
+        photos, owners = asked.photo_id.tolist(), asked.owner.tolist() if same_owner else None
+
+        def answers() -> list[Candidates]:
+            return small.ask(asked.vectors, k, nprobe=3, photos=photos, owners=owners, rerank=rerank)
+
+        whole = answers()
+        part = np.random.default_rng(seed).integers(0, count, n)
+        parts = []
+        for number in range(small.index.manifest.shards):
+            (Path(name) / str(number)).mkdir()
+            shard = small.index.shard(number)
+            parts.append(divided(Path(name) / str(number), shard, small.index.trained, corpus, part))
+        patch.setattr(small.index, "parts", lambda number: parts[number])
+        for ours, theirs in zip(answers(), whole, strict=True):
+            for column in Candidates.__dataclass_fields__:
+                assert np.array_equal(getattr(ours, column), getattr(theirs, column))
+
+
+def test_of_each_shard_as_many_are_compared_again_as_are_wanted(small):
+    queries = small.index.route(draw(20, seed=16).vectors, 25)
+    nobody = np.zeros(20, np.int64)
+    for number in range(4):
+        _, first = small.index.shard(number).scan(queries.vectors, queries.lists, queries.near, 60)
+        for rerank, count in ((7, 7), (30, 20), (0, 20)):
+            found = small.index.search_shard(number, queries, nobody, None, 20, rerank)
+            assert [len(answer) for answer in found] == [count] * 20
+            for answer, ids in zip(found, first, strict=True):
+                assert set(answer.photo_id.tolist()) <= set(ids[: rerank or 60].tolist())
 
 
 def test_every_photo_is_in_one_shard(small):
