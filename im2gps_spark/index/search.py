@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from im2gps_spark.errors import StageError
 from im2gps_spark.index.manifest import MOMENTS, TRAINED, Manifest, shard_files
+from im2gps_spark.index.recall import Setting
 from im2gps_spark.index.shard import Shard
 from im2gps_spark.index.training import Trained
 from im2gps_spark.neighbours import Candidates
@@ -27,6 +28,21 @@ def choose_nprobe(lists: int, rows: int, k: int) -> int:
     if rows <= _SMALL_CORPUS:
         return lists
     return min(lists, max(16, -(-lists * 20 * k // rows)))
+
+
+def setting_in_use(index: Manifest, k: int, nprobe: int = 0, rerank: int = 0) -> Setting:
+    """How an index version is searched for k neighbours.
+
+    What was tuned for fewer neighbours than k would not find as many, and is not used.
+
+    Args:
+        nprobe, rerank: as they were asked for; 0: as tuned, or by rule where that was not done.
+    """
+    tuned = index.recall.chosen if index.recall and k <= index.recall.neighbours else None
+    return Setting(
+        nprobe or (tuned.nprobe if tuned else choose_nprobe(index.plan["lists"], sum(index.rows), k)),
+        rerank or (tuned.rerank if tuned else _RERANK * k),
+    )
 
 
 @dataclass(frozen=True)
@@ -100,7 +116,12 @@ class Index:
         return [int(s) for s in np.unique(self._shard_of_list[lists[lists >= 0]])]
 
     def search_shard(
-        self, number: int, queries: Sequence[Routed], excluded: Sequence[tuple[int, int | None]], k: int
+        self,
+        number: int,
+        queries: Sequence[Routed],
+        excluded: Sequence[tuple[int, int | None]],
+        k: int,
+        rerank: int = 0,
     ) -> list[Candidates]:
         """The k nearest eligible photos of each query in one shard.
 
@@ -108,12 +129,15 @@ class Index:
             number: of the shard.
             queries: routed here.
             excluded: for each, the photo's id and, where its owner has no vote, the owner's hash.
+            k: how many.
+            rerank: photos, the first by their codes, that are compared again by their vectors; 0: by rule.
         """
+        rerank = rerank or _RERANK * k
         shard = self.shard(number)
         barred = [shard.excluded(photo, owner) for photo, owner in excluded]
         # As many more candidates as are barred at most, and of those that are left as many as there would be if the
         # barred had never been there: no query's answer follows from what is barred to the others.
-        most = min(_RERANK * k + max((len(b) for b in barred), default=0), len(shard.photo_id))
+        most = min(rerank + max((len(b) for b in barred), default=0), len(shard.photo_id))
         if most == 0 or not queries:
             return [Candidates.none()] * len(queries)
         found = shard.scan(
@@ -124,6 +148,6 @@ class Index:
         )
         answers = []
         for query, ids, bar in zip(queries, found, barred, strict=True):
-            eligible = ids[(ids >= 0) & ~np.isin(ids, bar)][: _RERANK * k]
+            eligible = ids[(ids >= 0) & ~np.isin(ids, bar)][:rerank]
             answers.append(shard.exact(query.vector, eligible, k))
         return answers

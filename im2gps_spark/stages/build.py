@@ -87,22 +87,26 @@ def build(spark: SparkSession, config: Config) -> Tally:
             _write_index(run, corpus, library.version_folder(name), training, data, name)
         library.put_shape(name, write_prior(run, corpus, name))
         run.lake.merge(OUTCOMES, run.stamp(stage_outcomes(rows, run.stage, name)))
-        _inherit_calibration(library, name)
+        _inherit(library, name)
         library.use(name)
     finally:
         rows.unpersist()
     return run.finish()
 
 
-def _inherit_calibration(library: Library, name: str) -> None:
-    """A corpus that has grown by a night is calibrated as it was, until ``calibrate`` is run again."""
+def _inherit(library: Library, name: str) -> None:
+    """A corpus that has grown by a night is calibrated and searched as it was, until that is measured again."""
     before = library.in_use()
-    if before and library.calibration(name) is None:
-        theirs = Manifest.read(library.version_folder(before)).training_sample
-        ours = Manifest.read(library.version_folder(name)).training_sample
-        found = library.calibration(before) if theirs == ours else None
-        if found is not None:
-            library.put_calibration(name, found)
+    if not before:
+        return
+    theirs, ours = (Manifest.read(library.version_folder(version)) for version in (before, name))
+    if theirs.training_sample != ours.training_sample:
+        return
+    found = library.calibration(before)
+    if found is not None and library.calibration(name) is None:
+        library.put_calibration(name, found)
+    if theirs.recall and not ours.recall:
+        library.put_recall(ours, theirs.recall.inherited())
 
 
 def _same_descriptor(training: Training, name: str, version: str) -> None:

@@ -12,7 +12,7 @@ from pyspark.sql import functions as F
 
 from im2gps_spark.config import GeolocateSection
 from im2gps_spark.index.manifest import Manifest
-from im2gps_spark.index.search import Index, Routed, choose_nprobe
+from im2gps_spark.index.search import Index, Routed, setting_in_use
 from im2gps_spark.neighbours import Candidates
 from im2gps_spark.stages.arrow import spark_schema
 from im2gps_spark.store.folder import Folder
@@ -55,14 +55,15 @@ def find_neighbours(
         index: the version to search, in ``folder``.
     """
     opened = partial(Index.opened, folder, index.digest)
-    nprobe = settings.nprobe or choose_nprobe(index.plan["lists"], sum(index.rows), settings.k)
+    setting = setting_in_use(index, settings.k, settings.nprobe, settings.rerank)
     queries = photos.select("photo_id", "vector", F.xxhash64("owner_id").alias("owner"))
     queries = queries.repartition(max(1, -(-count // _QUERIES_A_TASK)), "photo_id")
-    routed = queries.mapInArrow(partial(_route, opened=opened, nprobe=nprobe), spark_schema(_ROUTED))
+    routed = queries.mapInArrow(partial(_route, opened=opened, nprobe=setting.nprobe), spark_schema(_ROUTED))
 
     # A shard's queries lie together: it is opened by one task and leaves memory with it.
     by_shard = routed.repartition(index.shards, "shard").sortWithinPartitions("shard", "photo_id")
-    found = by_shard.mapInArrow(partial(_search, opened=opened, settings=settings), spark_schema(_FOUND))
+    search = partial(_search, opened=opened, settings=settings, rerank=setting.rerank)
+    found = by_shard.mapInArrow(search, spark_schema(_FOUND))
     whole = found.repartition(max(2, -(-count // _ANSWERS_A_TASK)), "photo_id")
     return whole.sortWithinPartitions("photo_id", "shard")
 
@@ -117,7 +118,7 @@ def _route(batches: Iterator[pa.RecordBatch], opened: Callable[[], Index], nprob
 
 
 def _search(
-    batches: Iterator[pa.RecordBatch], opened: Callable[[], Index], settings: GeolocateSection
+    batches: Iterator[pa.RecordBatch], opened: Callable[[], Index], settings: GeolocateSection, rerank: int = 0
 ) -> Iterator[pa.RecordBatch]:
     """In a Python worker: the k nearest eligible photos of each query in its shard."""
     index = opened()
@@ -136,7 +137,7 @@ def _search(
                 for row in mine
             ]
             barred = [(row["photo_id"], row["owner"] if settings.exclude_same_owner else None) for row in mine]
-            answers = index.search_shard(shard, queries, barred, settings.k)
+            answers = index.search_shard(shard, queries, barred, settings.k, rerank)
             found = [
                 {
                     "photo_id": row["photo_id"],
