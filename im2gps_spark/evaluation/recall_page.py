@@ -100,7 +100,8 @@ def _table(recall: Recall) -> str:
         body.append(f'<tr><th scope="row">{nprobe:,}</th><td>{mine[0].codes:,.0f}</td>{cells}</tr>')
     return (
         f'<section><h2>All settings</h2><p class="note">Recall@{recall.k} by lists visited and photos re-ranked a '
-        "shard; below it photos re-ranked a query. The setting in use is in bold.</p>"
+        "shard; below it photos re-ranked a query. The setting in use is in bold; a star marks those that "
+        "let fewer vote.</p>"
         '<div class="table strata" role="region" aria-label="All settings" tabindex="0"><table>'
         f'<thead><tr><th scope="col">lists</th><th scope="col">codes a query</th>{head}</tr></thead>'
         f"<tbody>{''.join(body)}</tbody></table></div></section>"
@@ -108,5 +109,5 @@ def _table(recall: Recall) -> str:
 
 
 def _cell(row: Row, chosen: bool) -> str:
-    recall = f"<strong>{row.recall:.4f}</strong>" if chosen else f"{row.recall:.4f}"
+    recall = f"<strong>{row.shown}</strong>" if chosen else row.shown
     return f'{recall} <span class="range">{row.vectors:,.0f}</span>'

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-CODE_US, VECTOR_US = 0.04, 1.0
+CODE_US, VECTOR_US = 0.016, 0.95
 """Microseconds of one core to scan a code, with its part of its list's tables, and to compare a vector of 128 numbers
 again (benchmarks/bench_tune.py). Only their ratio matters to the choice."""
 
@@ -63,6 +63,16 @@ class Row:
         """The setting."""
         return Setting(self.nprobe, self.rerank)
 
+    @property
+    def whole(self) -> bool:
+        """Whether the neighbours that are to vote were found."""
+        return self.voters >= VOTERS
+
+    @property
+    def shown(self) -> str:
+        """The recall for people, with a star where fewer vote."""
+        return f"{self.recall:.4f}{'' if self.whole else '*'}"
+
 
 @dataclass(frozen=True)
 class Recall:
@@ -98,20 +108,24 @@ class Recall:
         return replace(self, rows=[])
 
     def describe(self) -> list[str]:
-        """Lines for people: recall by lists and re-ranked photos, and what was chosen."""
+        """Lines for people: recall by lists and re-ranked photos, and what was chosen.
+
+        A star marks settings that let fewer vote.
+        """
         reranks = sorted({row.rerank for row in self.rows})
         found = {(row.nprobe, row.rerank): row for row in self.rows}
         lines = [f"{'lists':>6}{'codes':>12}" + "".join(f"{f'R={r}':>9}" for r in reranks)]
         for nprobe in sorted({row.nprobe for row in self.rows}):
             mine = [found[nprobe, rerank] for rerank in reranks]
-            lines.append(f"{nprobe:>6}{mine[0].codes:>12,.0f}" + "".join(f"{row.recall:>9.4f}" for row in mine))
-        return [*lines, self.verdict()]
+            lines.append(f"{nprobe:>6}{mine[0].codes:>12,.0f}" + "".join(f"{row.shown:>9}" for row in mine))
+        few = [f"* finds fewer than {VOTERS:.0%} of the neighbours that are to vote"]
+        return [*lines, *(few if not all(row.whole for row in self.rows) else []), self.verdict()]
 
     def verdict(self) -> str:
         """The choice in a sentence."""
         best = self.chosen
         said = (
-            f"{best.nprobe} lists and {best.rerank} photos re-ranked a shard: recall@{self.k} {best.recall:.4f}, "
+            f"nprobe {best.nprobe}, rerank {best.rerank}: recall@{self.k} {best.recall:.4f}, "
             f"{best.codes:,.0f} codes and {best.vectors:,.0f} vectors a query"
         )
         if self.holds:

@@ -35,7 +35,7 @@ def test_every_setting_is_shown_and_the_one_in_use_in_bold(page):
     assert page.count("<strong>") == 1
     assert f"<strong>{recall.chosen.recall:.4f}</strong>" in page
     assert "Queries 876 of corpus" in seen.text
-    assert f"The cheapest setting for a recall of 0.9: {recall.chosen.nprobe} lists" in seen.text
+    assert f"The cheapest setting for a recall of 0.9: nprobe {recall.chosen.nprobe}, " in seen.text
 
 
 def test_a_line_for_each_number_of_re_ranked_photos_and_one_dot(page):

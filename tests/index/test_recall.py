@@ -107,12 +107,15 @@ def test_what_is_said():
         ["8", "8,000", "0.9000", "0.9600"],
         ["64", "64,000", "0.9500", "0.9900"],
     ]
-    assert verdict.startswith("the cheapest setting for a recall of 0.95: 8 lists and 300 photos re-ranked a shard")
+    assert verdict.startswith("the cheapest setting for a recall of 0.95: nprobe 8, rerank 300: recall@120 0.9600, ")
     assert RECALL.holds
     short = replace(RECALL, target=0.995, chosen=ROWS[5])
     assert not short.holds
     assert short.verdict().startswith("a recall of 0.995 is out of reach, the promise does not hold; the best there is")
     assert "recall@120 0.9900" in short.verdict()
+    starred = replace(RECALL, rows=[replace(ROWS[0], voters=VOTERS - 0.01), *ROWS[1:]]).describe()
+    assert starred[1].split() == ["1", "1,000", "0.6000*", "0.7000"]
+    assert starred[-2].startswith("* finds fewer than 99% of the neighbours")
 
 
 # --- in the manifest ---
