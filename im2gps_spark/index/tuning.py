@@ -66,8 +66,9 @@ class Sweep:
             neighbours: that are to vote.
         """
         most = min(lists, MOST_LISTS)
-        powers = [2**i for i in range(most.bit_length()) if 2**i < most]
-        return cls((*powers, most), tuple(sorted({max(k, round(part * neighbours)) for part in _RERANKED})))
+        steps = {step * 2**i for i in range(most.bit_length()) for step in (2, 3)}
+        nprobe = sorted({1, most, *(step for step in steps if step < most)})
+        return cls(tuple(nprobe), tuple(sorted({max(k, round(part * neighbours)) for part in _RERANKED})))
 
 
 @dataclass(frozen=True)
@@ -174,7 +175,7 @@ def count(index: Index, number: int, queries: Queries, truth: NDArray[np.int64],
 
     A true neighbour that is re-ranked is among the first of the answer, for nothing is nearer but other true ones: so
     recall follows from which photos are re-ranked. One scan for each number of lists gives all of its settings, and
-    all scans together look at twice the codes of the largest.
+    all scans together look at four times the codes of the largest.
 
     Args:
         index: that the shard belongs to.
