@@ -20,8 +20,8 @@ def render(recall: Recall) -> str:
         f"Recall@{recall.k} and work",
         recall_chart(recall),
         f"A line for each number of photos that are re-ranked a shard, from {_reranks(recall)[0]:,} to "
-        f"{_reranks(recall)[-1]:,}, green to red; along it 1, 2, 3, 4, 6, ... lists are visited. The dot is the setting "
-        "in use, the dashed line the recall that was asked for.",
+        f"{_reranks(recall)[-1]:,}, green to red; along it 1, 2, 3, 4, 6, ... lists are visited. The dot is the "
+        "setting in use, the dashed line the recall that was asked for.",
     )
     return Template(resource("im2gps_spark.evaluation", "page.html")).substitute(
         title=text(f"What does search find of {recall.measured_on}?"),
