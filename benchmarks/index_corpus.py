@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from im2gps_spark.index.grouping import group
-from im2gps_spark.index.manifest import FORMAT, MOMENTS, TRAINED, Manifest, shard_files
+from im2gps_spark.index.manifest import FORMAT, MOMENTS, TRAINED, Manifest, owners_file, shard_files
+from im2gps_spark.index.moments import Moments
+from im2gps_spark.index.owners import Owners
 from im2gps_spark.index.plan import Plan, plan
 from im2gps_spark.index.search import Index
 from im2gps_spark.index.shard import Rows, write_arrow, write_faiss
@@ -71,9 +72,9 @@ class Corpus:
             codes[here] = trained.encode(rotated, lists[here])
             vectors[here] = rotated
         seconds = {"training": trained_at - begin, "encoding": time.process_time() - trained_at}
-        nowhere, one = np.zeros(count), np.ones(count, np.float32)
+        nowhere = np.zeros(count)
         ids = np.arange(count) * 7 + 1
-        rows = Rows(ids, lists, codes, vectors, nowhere, nowhere, ids, one, np.ones(count, np.int8))
+        rows = Rows(ids, lists, codes, vectors, nowhere, nowhere, ids, np.ones(count, np.int8))
         return cls(folder, trained, made, rows, seconds)
 
     def some(self, chosen: NDArray) -> Rows:
@@ -86,7 +87,7 @@ class Corpus:
         nothing = np.zeros((len(rows.photo_id[chosen]), 0), np.float16)
         coded = Rows(
             rows.photo_id[chosen], rows.lists[chosen], rows.codes[chosen], nothing,
-            *(getattr(rows, name)[chosen] for name in ("latitude", "longitude", "owner", "owner_photos", "accuracy")),
+            *(getattr(rows, name)[chosen] for name in ("latitude", "longitude", "owner", "accuracy")),
         )  # fmt: skip
         write_faiss(path, self.trained, np.arange(self.plan.lists), coded)
 
@@ -104,14 +105,14 @@ class Corpus:
                 files[name] = folder.put(name, path)
                 path.unlink()
             counts.append(len(mine.photo_id))
-        moments = io.BytesIO()
-        np.savez(moments, mean=np.zeros(self.plan.dimension), covariance=np.eye(self.plan.dimension))
-        files[MOMENTS] = folder.write(MOMENTS, moments.getvalue())
+        files[MOMENTS] = folder.write(MOMENTS, Moments.none(self.plan.dimension).to_bytes())
+        nobody = Owners(np.zeros(0, np.int64), np.zeros(0, np.int32)).to_bytes()
+        files[owners_file(nobody)] = folder.write(owners_file(nobody), nobody)
         files[TRAINED] = folder.write(TRAINED, self.trained.to_bytes())
         Manifest(
             format=FORMAT, index_version="bench", descriptor="made-up", descriptor_version="0", collection="corpus",
             plan=self.plan.as_dict(), training_sample="", shard_of_list=shard_of_list.tolist(), rows=counts,
-            files=files,
+            delta_rows=[0] * self.plan.shards, owners=owners_file(nobody), corpus="", files=files,
         ).write(folder)  # fmt: skip
         return Index(folder)
 

@@ -192,11 +192,20 @@ def _nightly_overrides(options: argparse.Namespace) -> list[str]:
     return [f"geolocate.night={options.night}"] if options.night else []
 
 
+def _tune_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--recall", metavar="SHARE", help="to be reached at the least work, such as 0.95; tune.recall")
+
+
+def _tune_overrides(options: argparse.Namespace) -> list[str]:
+    return [f"tune.recall={options.recall}"] if options.recall else []
+
+
 _Own = tuple[Callable[[argparse.ArgumentParser], None], Callable[[argparse.Namespace], list[str]]]
 _NONE: _Own = (lambda _: None, lambda _: [])
 _OWN: dict[str, _Own] = {
     "forget": (_forget_options, _forget_overrides),
     "nightly": (_nightly_options, _nightly_overrides),
+    "tune": (_tune_options, _tune_overrides),
 }
 """Of the stages that have options of their own: what adds them, and what makes overrides of them."""
 

@@ -175,7 +175,9 @@ class GeolocateSection(PosteriorSettings, Section):
     neighbours_kept: int = Field(120, ge=0)
     """Neighbours written to the table ``neighbours``, the nearest first."""
     nprobe: int = Field(0, ge=0)
-    """Inverted lists visited for a photo; 0: enough for k neighbours, all of them in a small corpus."""
+    """Inverted lists visited for a photo; 0: as tuned, else enough for k neighbours, all of them in a small corpus."""
+    rerank: int = Field(0, ge=0)
+    """Photos of each shard, the first by their codes, compared again by their vectors; 0: as tuned, else 3 k."""
     exclude_same_owner: bool = False
     """Whether the photo's owner has no vote; for judging, where the owner's other photos would give it away."""
 
@@ -183,6 +185,21 @@ class GeolocateSection(PosteriorSettings, Section):
     @classmethod
     def _iso(cls, value: object) -> object:
         return dt.date.fromisoformat(value) if isinstance(value, str) else value
+
+
+class TuneSection(Section):
+    """How the recall of an index is measured, and what it is to be."""
+
+    recall: float = Field(0.95, gt=0, le=1)
+    """Share of the true neighbours that search is to find at the least work; the command's --recall."""
+    k: int = Field(120, ge=1)
+    """True neighbours of a photo, no more than geolocate.k."""
+    queries: int = Field(1000, ge=1, le=5000)
+    """Most photos that it is measured on, chosen by a hash of their ids."""
+    collection: str = ""
+    """Theirs; that of the index if empty. Each photo's owner counts as new."""
+    page: str = "tuning/index.html"
+    """Where the table is drawn as a page; nowhere if empty."""
 
 
 class EvaluateSection(Section):
@@ -261,6 +278,7 @@ class Config(Section):
     onnx: OnnxSection = OnnxSection()
     index: IndexSection = IndexSection()
     geolocate: GeolocateSection = GeolocateSection()
+    tune: TuneSection = TuneSection()
     evaluate: EvaluateSection = EvaluateSection()
     nightly: NightlySection = NightlySection()
     atlas: AtlasSection = AtlasSection()

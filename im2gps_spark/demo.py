@@ -165,6 +165,7 @@ def _toml(folder: Path, collection: Collection, places: Sections) -> str:
         **places,
         # The photos are judged: their owners' other photos would give them away.
         "geolocate": {"exclude_same_owner": True},
+        "tune": {"page": str(folder / "tuning" / "index.html")},
         "evaluate": {"truth": truth, "page": str(folder / "evaluation" / "index.html")},
         "atlas": {"folder": str(folder / "atlas"), "truth": truth},
     }

@@ -92,6 +92,7 @@ def test_local_toml_shows_every_key_with_its_default():
         "photos.metadata",
         "tables.warehouse",
         "index.root",
+        "tune.page",
         "evaluate.page",
         "atlas.folder",
         "nightly.folder",

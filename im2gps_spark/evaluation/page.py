@@ -56,9 +56,9 @@ def render(report: Report) -> str:
     """The page as HTML. Texts are escaped; the same report gives the same bytes."""
     mine = report.figures(report.engine)
     title = f"How good are the answers for {report.collection}?"
-    return Template(_resource("im2gps_spark.evaluation", "page.html")).substitute(
+    return Template(resource("im2gps_spark.evaluation", "page.html")).substitute(
         title=text(title),
-        css=_resource("im2gps_spark.atlas", "page.css") + _resource("im2gps_spark.evaluation", "page.css"),
+        css=resource("im2gps_spark.atlas", "page.css") + resource("im2gps_spark.evaluation", "page.css"),
         verdict=_verdict(report, mine),
         lead=_lead(report, mine),
         body="\n".join([_table(report), _calibration(report), _certainty(report, mine), _strata(report)]),
@@ -66,7 +66,8 @@ def render(report: Report) -> str:
     )
 
 
-def _resource(package: str, name: str) -> str:
+def resource(package: str, name: str) -> str:
+    """A text file of a package."""
     return files(package).joinpath(name).read_text(encoding="utf-8")
 
 
@@ -144,7 +145,7 @@ def _calibration(report: Report) -> str:
     if not known.any():
         return ""
     draw = Bootstrap(report.owners[known], report.resamples)
-    return _charts(
+    return chart_section(
         "Do the regions hold what they say?",
         "A region that claims a mass of 80 % should hold the true place of 80 % of the photos.",
         [
@@ -170,7 +171,7 @@ def _certainty(report: Report, mine: Mapping[str, Figure]) -> str:
         return ""
     rank = mine.get("spearman_entropy_error")
     said = f" Rank correlation {value(rank.value, NATS)}{_between(rank, NATS)}." if rank is not None else ""
-    return _charts(
+    return chart_section(
         "Does it know when it knows?",
         "A low entropy should mean a small error, so that answers can be kept where they can be trusted.",
         [
@@ -189,7 +190,8 @@ def _certainty(report: Report, mine: Mapping[str, Figure]) -> str:
     )
 
 
-def _charts(heading: str, note: str, charts: Iterable[tuple[str, str, str]]) -> str:
+def chart_section(heading: str, note: str, charts: Iterable[tuple[str, str, str]]) -> str:
+    """A section of charts, each a name, its SVG and what is to be seen; all but the SVG are plain text."""
     shown = "".join(
         f'<figure class="chart-of"><h3>{text(name)}</h3>{svg}<figcaption>{text(caption)}</figcaption></figure>'
         for name, svg, caption in charts

@@ -9,12 +9,13 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from im2gps_spark.errors import StageError, UsageError
 from im2gps_spark.index.manifest import MANIFEST, TRAINED, Manifest
 from im2gps_spark.index.plan import Plan
+from im2gps_spark.index.recall import Recall
 from im2gps_spark.index.training import Errors, Trained
 from im2gps_spark.posterior.calibration import Calibration
 from im2gps_spark.posterior.prior import Shape
@@ -197,6 +198,21 @@ class Library:
             return None
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise StageError(f"{folder}/{_CALIBRATION} can't be read ({error}); run calibrate again") from error
+
+    def put_recall(self, index: Manifest, recall: Recall) -> None:
+        """Writes what was measured of an index version into its manifest, in one step.
+
+        Args:
+            index: the manifest of the version that was measured.
+
+        Raises:
+            StageError: the version has changed since.
+        """
+        folder = self.version_folder(index.index_version)
+        now = Manifest.read(folder)
+        if now.digest != index.digest:
+            raise StageError(f"{folder} has changed while it was measured; run tune again")
+        replace(now, recall=recall).write(folder)
 
     def put_shape(self, version: str, shape: Shape) -> None:
         """Keeps what an index version's prior is made of beside its files."""

@@ -6,11 +6,13 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from im2gps_spark.errors import StageError, UsageError
+from im2gps_spark.index.recall import Recall, as_fields
 from im2gps_spark.store.folder import Folder
 
 FORMAT = 3
@@ -44,6 +46,7 @@ class Manifest:
         owners: name of the file that says how many photos each owner has.
         corpus: what names the photos that are in it, whatever files they are in.
         files: SHA-256 of every file, by its name in the version's folder.
+        recall: what ``tune`` measured; None before it.
     """
 
     format: int
@@ -59,6 +62,7 @@ class Manifest:
     owners: str
     corpus: str
     files: dict[str, str]
+    recall: Recall | None = None
 
     @property
     def shards(self) -> int:
@@ -95,15 +99,15 @@ class Manifest:
 
     @cached_property
     def digest(self) -> str:
-        """A hash of all of it: what an open version is known by."""
-        return hashlib.sha256(self._to_json()).hexdigest()
+        """A hash of all of it but the recall, from which no file follows: what an open version is known by."""
+        return hashlib.sha256(_to_json(self._without_recall())).hexdigest()
 
-    def _to_json(self) -> bytes:
-        return json.dumps(asdict(self), indent=1, sort_keys=True).encode()
+    def _without_recall(self) -> dict[str, Any]:
+        return {name: value for name, value in asdict(self).items() if name != "recall"}
 
     def write(self, folder: Folder) -> None:
         """Writes the manifest, last of a version's files: a folder without one is no version."""
-        folder.write(MANIFEST, self._to_json())
+        folder.write(MANIFEST, _to_json({**self._without_recall(), **as_fields(self.recall)}))
 
     @classmethod
     def read(cls, folder: Folder) -> Manifest:
@@ -122,8 +126,9 @@ class Manifest:
                 "run build again, or that version"
             )
         try:
-            return cls(**fields)
-        except TypeError as error:
+            recall = fields.pop("recall", None)
+            return cls(**fields, recall=None if recall is None else Recall.of_fields(recall))
+        except (TypeError, KeyError) as error:
             raise UsageError(f"{folder} holds no index version ({error}); run build") from error
 
     def check_files(self, folder: Folder) -> None:
@@ -141,6 +146,10 @@ class Manifest:
                 raise StageError(f"index {self.index_version}: {folder}/{name} is missing; run build again")
             if found != checksum:
                 raise StageError(f"index {self.index_version}: {folder}/{name} has changed; remove it, run build again")
+
+
+def _to_json(fields: dict[str, Any]) -> bytes:
+    return json.dumps(fields, indent=1, sort_keys=True).encode()
 
 
 def shard_stem(shard: int, part: str = BASE) -> str:

@@ -32,6 +32,10 @@ class Routed:
         """Some of the queries."""
         return Routed(*(getattr(self, name)[chosen] for name in self.__dataclass_fields__))
 
+    def first(self, nprobe: int) -> Routed:
+        """The same queries with so many of their lists, the nearest."""
+        return Routed(self.vectors, self.lists[:, :nprobe], self.near[:, :nprobe], self.mean, self.spread)
+
     def visiting(self, mine: NDArray[np.bool_]) -> Routed:
         """The same queries with some (n, p) of their lists only, in their order."""
         lists, near = packed(mine, self.lists, self.near)

@@ -16,6 +16,7 @@ from im2gps_spark.index.candidates import first_of, nearest, together
 from im2gps_spark.index.manifest import MOMENTS, TRAINED, Manifest, shard_files
 from im2gps_spark.index.moments import Moments
 from im2gps_spark.index.owners import Owners
+from im2gps_spark.index.recall import Setting
 from im2gps_spark.index.routed import Routed
 from im2gps_spark.index.shard import Shard
 from im2gps_spark.index.training import Trained
@@ -39,6 +40,21 @@ def choose_nprobe(lists: int, rows: int, k: int) -> int:
 def queries_at_once(k: int, rerank: int = 0) -> int:
     """Queries whose candidates take about 20 MiB together; see ``Index.search_shard``."""
     return max(1, _CANDIDATES // (rerank or _RERANK * k))
+
+
+def setting_in_use(index: Manifest, k: int, nprobe: int = 0, rerank: int = 0) -> Setting:
+    """How an index version is searched for k neighbours.
+
+    What was tuned for fewer neighbours than k would not find as many, and is not used.
+
+    Args:
+        nprobe, rerank: as they were asked for; 0: as tuned, or by rule where that was not done.
+    """
+    tuned = index.recall.chosen if index.recall and k <= index.recall.neighbours else None
+    return Setting(
+        nprobe or (tuned.nprobe if tuned else choose_nprobe(index.plan["lists"], sum(index.rows), k)),
+        rerank or (tuned.rerank if tuned else _RERANK * k),
+    )
 
 
 class Index:

@@ -193,7 +193,7 @@ class Shard:
         self._table = pa.ipc.open_file(pa.memory_map(str(rows))).read_all()
 
     @cached_property
-    def _sizes(self) -> NDArray[np.int64]:
+    def sizes(self) -> NDArray[np.int64]:
         """(m,) codes in each list."""
         return np.array([self.index.invlists.list_size(local) for local in range(len(self.lists))], np.int64)
 
@@ -243,7 +243,7 @@ class Shard:
         self.index.nprobe = keys.shape[1]
         distance = np.full((len(queries), most), _FURTHEST, np.float32)
         ids: NDArray[np.int64] = np.full(distance.shape, -1, np.int64)
-        for some in _in_pieces(np.where(keys >= 0, self._sizes[keys], 0).sum(axis=1)):
+        for some in _in_pieces(np.where(keys >= 0, self.sizes[keys], 0).sum(axis=1)):
             # All that is there, and then the first of it: FAISS' own selection takes twice the time of the scan where
             # thousands are wanted of a few lists.
             ends, every, found = self.index.range_search_preassigned(queries[some], _FURTHEST, keys[some], near[some])

@@ -24,6 +24,7 @@ STAGES = {
     "geolocate": "a collection's photos into posteriors",
     "evaluate": "posteriors against true places",
     "atlas": "posteriors into a page of maps",
+    "tune": "held-out photos into the recall of the index, and its cheapest search that reaches one",
     "maintain": "small files, old snapshots and orphans of the tables into room on the disk",
     "nightly": "a night's uploads: ingest, describe, geolocate, evaluate; then they join the corpus",
     "forget": "photos and owners out of tables, index and snapshots, for good",

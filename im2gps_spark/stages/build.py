@@ -123,23 +123,27 @@ def take_into_use(given: Given, name: str) -> None:
     run, library = given.run, given.run.library
     library.put_shape(name, write_prior(run, given.corpus, name))
     run.lake.merge(OUTCOMES, run.stamp(stage_outcomes(given.rows, run.stage, name)))
-    _inherit_calibration(library, name)
+    _inherit(library, name)
     library.use(name)
 
 
-def _inherit_calibration(library: Library, name: str) -> None:
-    """A corpus that has grown by a night is calibrated as it was, until ``calibrate`` is run again."""
+def _inherit(library: Library, name: str) -> None:
+    """A corpus that has grown by a night is calibrated and searched as it was, until that is measured again."""
     before = library.in_use()
-    if not before or library.calibration(name) is not None:
+    if not before:
         return
+    ours = Manifest.read(library.version_folder(name))
     try:
-        theirs = Manifest.read(library.version_folder(before)).training_sample
+        theirs = Manifest.read(library.version_folder(before))
     except UsageError:  # of another format: its calibration is another's, too
         return
-    ours = Manifest.read(library.version_folder(name)).training_sample
-    found = library.calibration(before) if theirs == ours else None
-    if found is not None:
+    if theirs.training_sample != ours.training_sample:
+        return
+    found = library.calibration(before)
+    if found is not None and library.calibration(name) is None:
         library.put_calibration(name, found)
+    if theirs.recall and not ours.recall:
+        library.put_recall(ours, theirs.recall.inherited())
 
 
 def _same_descriptor(training: Training, name: str, version: str) -> None:

@@ -258,4 +258,6 @@ def _write_manifest(given: Given, before: Manifest, written: list[dict], name: s
     files = {file: checksum for file, checksum in now.files.items() if file != before.owners}
     files[MOMENTS] = target.write(MOMENTS, moments.to_bytes())
     files[owners_file(owners)] = target.write(owners_file(owners), owners)
-    replace(now, index_version=name, corpus=given.fingerprint, owners=owners_file(owners), files=files).write(target)
+    replace(
+        now, index_version=name, corpus=given.fingerprint, owners=owners_file(owners), files=files, recall=None
+    ).write(target)

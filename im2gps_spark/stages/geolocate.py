@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator
+from dataclasses import asdict
 from functools import partial
 from itertools import islice
 
@@ -18,6 +19,7 @@ from im2gps_spark.config import Config, GeolocateSection
 from im2gps_spark.errors import StageError, UsageError
 from im2gps_spark.index.library import Library, name_of
 from im2gps_spark.index.manifest import Manifest
+from im2gps_spark.index.search import setting_in_use
 from im2gps_spark.neighbours import merge
 from im2gps_spark.photos.reasons import Status
 from im2gps_spark.posterior.calibration import Graded
@@ -56,7 +58,8 @@ def geolocate(spark: SparkSession, config: Config, *, only_new: bool = False) ->
     night = config.geolocate.night or run.started_at.date()
     by = calibrated(config.geolocate, library, manifest.index_version)
     each = [one.model_dump(mode="json", exclude={"night", "collection"}) for one in by.settings]
-    settings = name_of(__version__, by.upper, each)
+    setting = setting_in_use(manifest, config.geolocate.k, config.geolocate.nprobe, config.geolocate.rerank)
+    settings = name_of(__version__, by.upper, each, asdict(setting))
     item = f"{config.geolocate.engine}:{manifest.index_version}:{settings}:{night}"
 
     photos = photos_of(run.lake, config.geolocate.collection)
@@ -69,6 +72,7 @@ def geolocate(spark: SparkSession, config: Config, *, only_new: bool = False) ->
     count = run.tally.count(Status.OK)
     run.say(f"{count} photos of {config.geolocate.collection} by index {manifest.index_version}, night {night}")
     if count:
+        run.say(f"search: {setting.nprobe} lists, {setting.rerank} photos of each shard re-ranked")
         folder = library.version_folder(manifest.index_version)
         answers = _answers(run, ready, manifest, folder, by).persist(StorageLevel.DISK_ONLY)
         _write(run, answers, count, manifest, night, settings)

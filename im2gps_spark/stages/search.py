@@ -13,7 +13,7 @@ from pyspark.sql import functions as F
 from im2gps_spark.config import GeolocateSection
 from im2gps_spark.index.manifest import Manifest
 from im2gps_spark.index.routed import Routed
-from im2gps_spark.index.search import Index, choose_nprobe, queries_at_once
+from im2gps_spark.index.search import Index, queries_at_once, setting_in_use
 from im2gps_spark.neighbours import Candidates
 from im2gps_spark.stages.arrow import binaries, matrix, numbers, padded, rows_alike, spark_schema
 from im2gps_spark.store.folder import Folder
@@ -66,17 +66,19 @@ def find_neighbours(
         index: the version to search, in ``folder``.
     """
     opened = partial(Index.opened, folder, index.digest)
-    nprobe = settings.nprobe or choose_nprobe(index.plan["lists"], sum(index.rows), settings.k)
+    setting = setting_in_use(index, settings.k, settings.nprobe, settings.rerank)
     queries = photos.select("photo_id", "vector", F.xxhash64("owner_id").alias("owner"))
     queries = queries.repartition(max(1, -(-count // _QUERIES_A_TASK)), "photo_id")
-    routed = queries.mapInArrow(partial(_route, opened=opened, nprobe=nprobe), spark_schema(_ROUTED))
+    routed = queries.mapInArrow(partial(_route, opened=opened, nprobe=setting.nprobe), spark_schema(_ROUTED))
 
     # A task opens one shard, which leaves memory with it; of very many queries several tasks open the same.
     tasks = max(1, -(-count // _QUERIES_A_SHARD_TASK))
     task = F.col("shard") * tasks + F.pmod(F.xxhash64("photo_id"), F.lit(tasks))
     by_shard = routed.repartitionById(index.shards * tasks, task.cast("int"))
     by_shard = by_shard.sortWithinPartitions("shard", "photo_id")
-    found = by_shard.mapInArrow(partial(_search, opened=opened, settings=settings), spark_schema(_FOUND))
+    found = by_shard.mapInArrow(
+        partial(_search, opened=opened, settings=settings, rerank=setting.rerank), spark_schema(_FOUND)
+    )
     whole = found.repartition(max(2, -(-count // _ANSWERS_A_TASK)), "photo_id")
     return whole.sortWithinPartitions("photo_id", "shard")
 
@@ -140,18 +142,18 @@ def _from_route(rows: pa.RecordBatch) -> Routed:
 
 
 def _search(
-    batches: Iterator[pa.RecordBatch], opened: Callable[[], Index], settings: GeolocateSection
+    batches: Iterator[pa.RecordBatch], opened: Callable[[], Index], settings: GeolocateSection, rerank: int
 ) -> Iterator[pa.RecordBatch]:
     """In a Python worker: the k nearest eligible photos of each query in its shard, some queries at a time."""
     index = opened()
-    at_once = queries_at_once(settings.k)
+    at_once = queries_at_once(settings.k, rerank)
     for batch in batches:
         for shard, mine in rows_alike(batch, "shard"):
             for begin in range(0, mine.num_rows, at_once):
                 rows = mine.slice(begin, at_once)
                 photos = rows.column("photo_id").to_numpy()
                 owners = rows.column("owner").to_numpy() if settings.exclude_same_owner else None
-                found = index.search_shard(shard, _from_route(rows), photos, owners, settings.k)
+                found = index.search_shard(shard, _from_route(rows), photos, owners, settings.k, rerank)
                 about = [rows.column(name) for name in ("photo_id", "shard", "mean", "spread")]
                 near = [binaries(getattr(found.flat, name), np.diff(found.ends)) for name in _NEIGHBOURS]
                 yield pa.RecordBatch.from_arrays([*about, *near], schema=_FOUND)

@@ -40,6 +40,7 @@ class Workshop:
         places: dict[str, dict[str, object]] = {
             "tables": {"warehouse": str(folder / "warehouse")},
             "index": {"root": str(folder / "index")},
+            "tune": {"page": str(folder / "tuning" / "index.html")},
             "evaluate": {"page": str(folder / "evaluation" / "index.html")},
             "atlas": {"folder": str(folder / "atlas")},
         }

@@ -34,7 +34,7 @@ def batch_of(photos: Corpus) -> pa.RecordBatch:
 def located(index: Index, photos: Corpus, *, same_owner: bool = True, nprobe: int = 8) -> pa.Table:
     settings = GeolocateSection(k=K, exclude_same_owner=same_owner)
     routed = search._route(iter([batch_of(photos)]), lambda: index, nprobe)
-    return pa.Table.from_batches(search._search(routed, lambda: index, settings)).sort_by(
+    return pa.Table.from_batches(search._search(routed, lambda: index, settings, 3 * K)).sort_by(
         [("photo_id", "ascending"), ("shard", "ascending")]
     )
 
@@ -65,7 +65,7 @@ def test_neighbours_are_handed_on_with_all_that_is_known_of_them(index, same_own
 def test_a_few_queries_at_a_time_give_the_same_answers(index, monkeypatch):
     queries = CORPUS.take(np.arange(50))
     together = located(index, queries)
-    monkeypatch.setattr(search, "queries_at_once", lambda _k: 7)
+    monkeypatch.setattr(search, "queries_at_once", lambda *_: 7)
     assert located(index, queries).equals(together)
 
 
