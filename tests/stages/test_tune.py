@@ -17,7 +17,7 @@ from im2gps_spark.photos.reasons import Status
 from im2gps_spark.store.tables import NEIGHBOURS, OUTCOMES, PHOTOS, POSTERIORS
 from tests.stages import Sample, Workshop
 
-pytestmark = [pytest.mark.spark, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.spark, pytest.mark.timeout(600)]
 
 # Untuned, three times so many of each shard are re-ranked: all there are.
 K, NEIGHBOURS_WANTED = 10, 80
