@@ -126,8 +126,10 @@ def grown(what: str, folder: Path) -> None:
     trained_by = Opened(DiskFolder(folder / "version"))
     queries = trained_by.route(descriptors(QUERIES, _UNSEEN), NPROBE)
     shard, which, mine = max(trained_by.by_shard(queries), key=lambda found: len(found[1]))
-    del trained_by
     photos = np.zeros(len(which), np.int64)
+    # What numba brings with it is every worker's anyway.
+    trained_by.search_shard(shard, mine.take(slice(2)), photos[:2], None, K)
+    del trained_by
     index: Any = None
     before = [rss_mib("VmRSS"), rss_mib("RssAnon")]
     if what == "one":

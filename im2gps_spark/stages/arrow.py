@@ -24,8 +24,10 @@ def binaries(flat: NDArray, counts: NDArray[np.int64]) -> pa.Array:
     """Numbers as binary values, the first of counts[0] numbers, the next of counts[1], and so on; nothing is copied."""
     ends = np.concatenate([[0], np.cumsum(counts)]) * flat.itemsize
     data = np.ascontiguousarray(flat).view(np.uint8).ravel()
-    if ends[-1] != len(data) or ends[-1] > _MOST_BYTES:
+    if ends[-1] != len(data):
         raise ValueError(f"{len(data)} bytes can't be cut into values of {ends[-1]}")
+    if ends[-1] > _MOST_BYTES:
+        raise ValueError(f"{ends[-1]} bytes are more than a column of a batch holds")
     return pa.Array.from_buffers(
         pa.binary(), len(counts), [None, pa.py_buffer(ends.astype(np.int32)), pa.py_buffer(data)]
     )
