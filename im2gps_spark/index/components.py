@@ -64,7 +64,7 @@ class Linear:
         """As ``apply``, to the last bit the same in whatever company a vector comes.
 
         Among the hundred million numbers of a large sample, a few lie so near the middle between two of float32 that
-        the order of a sum in float64 decides; clustering would go another way from there. It takes four times as long.
+        the order of a sum in float64 decides; clustering would go another way from there. It takes twice as long.
         """
         made = np.empty((len(vectors), len(self.matrix)), np.float32)
         for begin in range(0, len(vectors), _BLOCK):

@@ -6,19 +6,21 @@ from dataclasses import dataclass
 from math import isqrt
 
 from im2gps_spark.errors import UsageError
-from im2gps_spark.index.clustering import ITERATIONS, TWO_LEVELS
+from im2gps_spark.index.clustering import ITERATIONS, NEAR_GROUPS, NEAR_PASSES, TWO_LEVELS
 from im2gps_spark.index.plan import Plan
 from im2gps_spark.index.training import MOST_FOR_CODES
 
 # Multiplications and additions a second of one core, by what is done; from benchmarks/bench_train.py.
 _NEAREST = 9.0e10
 """Squared distances to many centroids (float32)."""
-_DOUBLE = 3.0e10
+_DOUBLE = 4.0e10
 """Products of matrices in float64."""
-_SINGLY = 8.0e9
+_SINGLY = 2.0e10
 """The same, vector by vector."""
-_WORDS = 1.0e10
+_WORDS = 2.5e10
 """Squared distances of short parts to code words."""
+_GATHERED = 4
+"""Times as long as a distance takes whose vector must be fetched first."""
 _CODE_ROUNDS = 25
 _OPQ_ROUNDS = 50
 _PROCESS_BYTES = 300 * 2**20
@@ -32,7 +34,8 @@ class Costs:
     Attributes:
         train_s: seconds of one core: the driver's.
         train_bytes: most memory of the driver's Python process.
-        build_s: seconds of one core, to be divided among all; reading and shuffling come on top.
+        build_s: seconds of one core, to be divided among all, for maps, lists and codes; reading, shuffling and
+            writing come on top.
         task_bytes: most memory of a task that writes a shard.
         index_bytes: files of an index version.
     """
@@ -47,8 +50,8 @@ class Costs:
         """In lines."""
         return [
             f"train takes about {duration(self.train_s)} of one core and {size(self.train_bytes)} of the driver",
-            f"build takes about {duration(self.build_s)} of one core, divided among all there are, "
-            f"{size(self.task_bytes)} of memory a task; the index {size(self.index_bytes)} of disk",
+            f"build computes for about {duration(self.build_s)} of one core, besides what it reads and shuffles, and a "
+            f"task takes {size(self.task_bytes)} of memory; the index takes {size(self.index_bytes)} of disk",
         ]
 
 
@@ -107,7 +110,8 @@ def _distances(plan: Plan) -> float:
         return float(ITERATIONS) * plan.sample * plan.lists
     groups = isqrt(plan.lists)
     first = ITERATIONS * min(plan.sample, 256 * groups) * groups
-    return float(first + plan.sample * (groups + ITERATIONS * plan.lists / groups + plan.lists))
+    near = NEAR_PASSES * (groups + NEAR_GROUPS * _GATHERED * plan.lists / groups)
+    return float(first + plan.sample * (groups + ITERATIONS * plan.lists / groups + near + plan.lists))
 
 
 def _train_bytes(plan: Plan) -> float:

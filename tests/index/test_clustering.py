@@ -8,7 +8,16 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from im2gps_spark.index.clustering import TWO_LEVELS, cluster, flat, one_pass, share_lists, two_levels
+from im2gps_spark.index.clustering import (
+    TWO_LEVELS,
+    cluster,
+    flat,
+    moved,
+    nearest,
+    nearly_nearest,
+    share_lists,
+    two_levels,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -19,7 +28,11 @@ def _one_thread():
     faiss.omp_set_num_threads(before)
 
 
-def drawn(n: int, dimension: int = 16, clusters: int = 400, seed: int = 0) -> np.ndarray:
+def one_pass(vectors: np.ndarray, centroids: np.ndarray) -> np.ndarray:
+    return moved(vectors, centroids, nearest(vectors, centroids))
+
+
+def drawn(n: int, dimension: int = 16, clusters: int = 1600, seed: int = 0) -> np.ndarray:
     rng = np.random.default_rng(seed)
     centre = rng.normal(size=(clusters, dimension))
     return (centre[rng.integers(0, clusters, n)] + 0.4 * rng.normal(size=(n, dimension))).astype(np.float32)
@@ -91,6 +104,16 @@ def test_a_pass_never_makes_it_worse(lists, seed):
     assert squared_error(vectors, one_pass(vectors, start)) <= squared_error(vectors, start) * (1 + 1e-6)
 
 
+@pytest.mark.parametrize("lists", [1, 2, 30, 400])
+def test_looking_nearby_finds_most_of_the_nearest(lists):
+    vectors = drawn(70_000, clusters=lists)
+    centroids = vectors[:: len(vectors) // lists][:lists]
+    found, true = nearly_nearest(vectors, centroids), nearest(vectors, centroids)
+    assert (found == true).mean() > 0.85
+    distance = ((vectors - centroids[found]) ** 2).sum(axis=1)
+    assert (distance >= ((vectors - centroids[true]) ** 2).sum(axis=1) * (1 - 1e-4)).all()
+
+
 # --- all of it ---
 
 
@@ -99,7 +122,7 @@ def test_few_lists_are_clustered_flat():
     assert np.array_equal(cluster(vectors, TWO_LEVELS - 1), flat(vectors, TWO_LEVELS - 1))
 
 
-@pytest.mark.parametrize("lists", [TWO_LEVELS, 500])
+@pytest.mark.parametrize("lists", [TWO_LEVELS, 1500])
 def test_two_levels_and_a_pass_come_close_to_flat(lists):
     vectors, others = drawn(30 * lists), drawn(5000, seed=0)
     plain, found, without = (way(vectors, lists) for way in (flat, cluster, two_levels))
@@ -108,7 +131,7 @@ def test_two_levels_and_a_pass_come_close_to_flat(lists):
     assert squared_error(vectors, found) < squared_error(vectors, without)
 
 
-@pytest.mark.parametrize("lists", [1, 7, TWO_LEVELS, 300])
+@pytest.mark.parametrize("lists", [1, 7, TWO_LEVELS, 1100])
 def test_every_list_has_vectors(lists):
     vectors = drawn(30 * lists, clusters=50)
     assert (sizes(vectors, cluster(vectors, lists)) > 0).all()
@@ -122,14 +145,14 @@ def test_a_list_for_every_vector():
 @pytest.mark.parametrize("distinct", [1, 2, 17])
 def test_many_vectors_that_are_the_same(distinct):
     vectors = drawn(distinct)[np.arange(6000) % distinct]
-    centroids = cluster(vectors, 300)
+    centroids = cluster(vectors, 1100)
     assert np.isfinite(centroids).all()
     assert squared_error(vectors, centroids) < 1e-5
 
 
 def test_the_same_vectors_give_the_same_bytes():
-    vectors = drawn(9000)
-    assert cluster(vectors, 300).tobytes() == cluster(vectors.copy(), 300).tobytes()
+    vectors = drawn(32_000)
+    assert cluster(vectors, 1050).tobytes() == cluster(vectors.copy(), 1050).tobytes()
 
 
 @pytest.mark.parametrize("lists", [0, 6])

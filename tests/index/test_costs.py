@@ -30,7 +30,7 @@ def test_a_larger_corpus_costs_more(name):
     # A sample in two parts takes a tenth less memory than one that comes whole.
     assert all(before <= 1.1 * after for before, after in pairwise(values))
     assert all(before <= after for before, after in pairwise(values) if name != "train_bytes")
-    assert values[-1] > 5 * values[0]
+    assert values[-1] > 2 * values[0]
 
 
 def test_a_larger_sample_takes_longer():
@@ -54,8 +54,8 @@ def test_costs_are_said():
     said = Costs(90.0, 2.5 * 2**30, 7260.0, 300 * 2**20, 33.3e9).describe()
     assert said == [
         "train takes about 1.5 minutes of one core and 2.5 GiB of the driver",
-        "build takes about 2 hours of one core, divided among all there are, 300 MiB of memory a task; the index "
-        "31 GiB of disk",
+        "build computes for about 2 hours of one core, besides what it reads and shuffles, and a task takes 300 MiB of "
+        "memory; the index takes 31 GiB of disk",
     ]
 
 
