@@ -144,8 +144,12 @@ class IndexSection(Section):
     descriptor: str = "lite0"
     """The descriptor that photos are compared by."""
     shards: int = Field(0, ge=0, le=4096)
-    training_sample: int = Field(100_000, ge=1)
-    """Most descriptors that training looks at, chosen by a hash of the photo's id."""
+    training_sample: int = Field(1_000_000, ge=1)
+    """Most descriptors that training looks at, chosen by a hash of the photo's id; it takes no more than it needs."""
+    memory_gb: float = Field(0.0, ge=0)
+    """Gibibytes that training may use on the driver, beside Spark; 0: three quarters of the machine's."""
+    rotation: Literal["pca", "opq"] = "pca"
+    """Principal components as they are, or turned so that codes lose less of them."""
     dimension: int = Field(128, ge=1, le=4096)
     """Most principal components kept."""
     lists: int = Field(0, ge=0)

@@ -1,4 +1,4 @@
-"""Training: principal components, coarse quantizer, product quantizer, in one plain FAISS index without rows."""
+"""Training: linear map, coarse quantizer, product quantizer, in one plain FAISS index without rows."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from functools import cached_property
 import faiss
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
+from im2gps_spark.index.clustering import SEED, cluster
+from im2gps_spark.index.components import Linear, components
+from im2gps_spark.index.opq import opq_rotation
 from im2gps_spark.index.plan import Plan
 
-# Components are divided by their variance to this power. 0 would leave similarity to the few strongest, 0.5 give
-# noise a full vote; between is best on held-out owners (docs/posterior.md), and less is better in a small corpus.
-_WHITENING = 0.125
-_SEED = 2008
-_ITERATIONS = 20
+MOST_FOR_CODES = 256 * 256
+"""Vectors that code words are trained on, 256 a word; more change little and FAISS would draw from them."""
 
 
 @dataclass(frozen=True)
@@ -57,19 +58,11 @@ class Trained:
 
     def rotate(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
         """Descriptors (n, input dimension) to unit vectors (n, dimension) of the index's space."""
-        # FAISS sums in float32, in an order that changes with n: a vector's last bits, and an index's bytes, would
-        # follow from the batches that photos come in. Sums in float64 round to one float32 in any order.
-        matrix, offset = self._linear
-        exact = np.asarray(vectors, np.float64) @ matrix.T + offset
-        length = np.linalg.norm(exact, axis=1, keepdims=True)
-        return np.asarray(exact / np.where(length > 0, length, 1.0), np.float32)
+        return self._linear.apply(vectors)
 
     @cached_property
-    def _linear(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Matrix (dimension, input dimension) and offset of the rotation."""
-        rotation = faiss.downcast_VectorTransform(self.index.chain.at(0))
-        matrix = faiss.vector_to_array(rotation.A).reshape(rotation.d_out, rotation.d_in)
-        return matrix.astype(np.float64), faiss.vector_to_array(rotation.b).astype(np.float64)
+    def _linear(self) -> Linear:
+        return Linear.of(faiss.downcast_VectorTransform(self.index.chain.at(0)))
 
     def assign(self, rotated: NDArray[np.float32], lists: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """Squared distances and numbers of the nearest lists, each (n, lists), nearest first."""
@@ -107,9 +100,9 @@ class Trained:
 
 
 def sample_hash(ids: NDArray[np.int64], vectors: NDArray[np.float32]) -> str:
-    """What names a training sample: its photos and their descriptors, sorted by id."""
-    digest = hashlib.sha256(np.ascontiguousarray(ids, "<i8").tobytes())
-    digest.update(np.ascontiguousarray(vectors, "<f4").tobytes())
+    """What names a training sample: its photos and their vectors, sorted by id."""
+    digest = hashlib.sha256(np.ascontiguousarray(ids, "<i8").data)
+    digest.update(np.ascontiguousarray(vectors, "<f4").data)
     return digest.hexdigest()
 
 
@@ -125,62 +118,79 @@ def train(vectors: NDArray[np.float32], plan: Plan) -> Trained:
     Raises:
         ValueError: the sample is not the plan's, or holds numbers that are not finite.
     """
-    if vectors.shape != (plan.sample, plan.input_dimension):
-        raise ValueError(f"the plan is for {(plan.sample, plan.input_dimension)} descriptors, not {vectors.shape}")
-    if not np.isfinite(vectors).all():
+    _check(vectors, (plan.sample, plan.input_dimension))
+    linear = find_components(vectors, plan.dimension)
+    return train_quantizers(linear.apply(vectors), linear, plan)[0]
+
+
+def find_components(vectors: NDArray[np.float32], dimension: int) -> Linear:
+    """The linear map that a sample (n, input dimension) asks for; of a large sample a part will do.
+
+    Raises:
+        ValueError: numbers that are not finite.
+    """
+    _check(vectors, vectors.shape)
+    with _one_thread():
+        return components(vectors, dimension)
+
+
+def train_quantizers(rotated: NDArray[np.float32], linear: Linear, plan: Plan) -> tuple[Trained, Errors]:
+    """An index without rows, and what its quantizers lose of the sample.
+
+    Args:
+        rotated: (plan.sample, plan.dimension) float32: the sample, after the linear map.
+        linear: that map.
+        plan: the parameters.
+
+    Raises:
+        ValueError: the sample is not the plan's, or holds numbers that are not finite.
+    """
+    _check(rotated, (plan.sample, plan.dimension))
+    with _one_thread():
+        centroids = cluster(rotated, plan.lists)
+        shown = rotated[:: -(-len(rotated) // MOST_FOR_CODES)]
+        if plan.opq:
+            lost = shown - centroids[faiss.knn(shown, centroids, 1)[1][:, 0]]
+            rotation = opq_rotation(lost, plan.subquantizers, plan.bits)
+            # Turned alike, vectors and centroids are as far apart as before: the lists stay what they are.
+            linear = linear.then(rotation)
+            shown, centroids = ((x @ rotation.T).astype(np.float32) for x in (shown, centroids))
+        trained = Trained(_index(shown, centroids, linear, plan))
+        return trained, trained.errors(shown)
+
+
+def _check(vectors: NDArray[np.float32], shape: tuple[int, ...]) -> None:
+    if vectors.shape != shape:
+        raise ValueError(f"the plan is for {shape} descriptors, not {vectors.shape}")
+    # A sum is finite where all are, and needs no copy of the sample.
+    if not np.isfinite(vectors.sum(dtype=np.float64)):
         raise ValueError("the training sample holds numbers that are not finite")
-    sample = np.ascontiguousarray(vectors, np.float32)
-    # One thread: k-means sums in the order of its threads, and the same sample must give the same bytes.
-    threads = faiss.omp_get_max_threads()
-    faiss.omp_set_num_threads(1)
-    try:
-        return _train(sample, plan)
-    finally:
-        faiss.omp_set_num_threads(threads)
 
 
-def _train(sample: NDArray[np.float32], plan: Plan) -> Trained:
-    rotation = _rotation(sample, plan.dimension)
-    unit = faiss.NormalizationTransform(plan.dimension, 2.0)
-    rotated = unit.apply(rotation.apply(sample))
+def _one_thread() -> threadpool_limits:
+    """k-means and linear algebra sum in the order of their threads, and the same sample must give the same bytes."""
+    return threadpool_limits(limits=1)
 
-    kmeans = faiss.Kmeans(
-        plan.dimension, plan.lists, niter=_ITERATIONS, seed=_SEED,
-        min_points_per_centroid=1, max_points_per_centroid=max(256, plan.sample // plan.lists + 1),
-    )  # fmt: skip
-    kmeans.train(rotated)
+
+def _index(
+    shown: NDArray[np.float32], centroids: NDArray[np.float32], linear: Linear, plan: Plan
+) -> faiss.IndexPreTransform:
     quantizer = faiss.IndexFlatL2(plan.dimension)
-    quantizer.add(kmeans.centroids)
-
+    quantizer.add(centroids)
     ivf = faiss.IndexIVFPQ(quantizer, plan.dimension, plan.lists, plan.subquantizers, plan.bits)
     quantizer.this.disown()
     ivf.own_fields = True
     ivf.use_precomputed_table = -1
     ivf.pq.cp.min_points_per_centroid = 1
-    ivf.pq.cp.seed = _SEED
+    ivf.pq.cp.seed = SEED
     # A corpus of a handful of photos has fewer of them than the smallest code has words: it is shown repeatedly.
-    ivf.train(np.resize(rotated, (max(plan.sample, 2**plan.bits), plan.dimension)))
+    words = 2**plan.bits
+    ivf.train(shown if len(shown) >= words else np.resize(shown, (words, plan.dimension)))
     index = faiss.IndexPreTransform(ivf)
+    unit, rotation = faiss.NormalizationTransform(plan.dimension, 2.0), linear.transform()
     index.prepend_transform(unit)
     index.prepend_transform(rotation)
     for owned in (ivf, unit, rotation):
         owned.this.disown()
     index.own_fields = True
-    return Trained(index)
-
-
-def _rotation(sample: NDArray[np.float32], dimension: int) -> faiss.LinearTransform:
-    """Centred principal components, scaled by variance^-whitening, in float64; as FAISS' linear transform."""
-    data = sample.astype(np.float64)
-    mean = data.mean(axis=0)
-    variance, axes = np.linalg.eigh(np.cov(data, rowvar=False, bias=True).reshape(data.shape[1], -1))
-    rank = np.argsort(-variance, kind="stable")[:dimension]
-    kept = np.maximum(variance[rank], max(float(variance.max()), 1e-30) * 1e-9)
-    # An axis' sign is the solver's whim: its largest part is made positive.
-    axes = axes[:, rank] * np.sign(axes[np.argmax(np.abs(axes[:, rank]), axis=0), rank])
-    matrix = (axes * kept**-_WHITENING).T
-    transform = faiss.LinearTransform(sample.shape[1], dimension, True)
-    faiss.copy_array_to_vector(np.ascontiguousarray(matrix, np.float32).ravel(), transform.A)
-    faiss.copy_array_to_vector(np.ascontiguousarray(-(matrix @ mean), np.float32), transform.b)
-    transform.is_trained = True
-    return transform
+    return index

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from im2gps_spark.index.plan import Plan, plan
 
 POINTS_A_CENTROID = 30
-# Thirty sizes a decade, from one photo to a hundred million.
-SIZES = sorted({int(10 ** (i / 30)) for i in range(241)})
+# Thirty sizes a decade, from one photo to a billion.
+SIZES = sorted({int(10 ** (i / 30)) for i in range(271)})
 
 
 def planned(rows: int, **options: int) -> Plan:
@@ -30,6 +30,7 @@ def check(made: Plan) -> None:
     assert made.dimension / made.subquantizers <= 4
     assert 1 <= made.bits <= 8
     assert made.bits == 1 or 2**made.bits * POINTS_A_CENTROID <= made.sample
+    assert 1 <= made.components_sample <= made.sample
 
 
 @pytest.mark.parametrize("rows", SIZES[::8])
@@ -37,13 +38,13 @@ def test_every_size_has_a_plan(rows):
     made = planned(rows)
     check(made)
     assert made.rows == rows
-    assert made.sample == min(rows, 250_000)
+    assert made.sample <= min(rows, 250_000)
     assert made.shards >= min(rows, 2)
 
 
 @settings(max_examples=300, deadline=None, derandomize=True)
 @given(
-    st.integers(1, 10**8) | st.integers(1, 3000),
+    st.integers(1, 10**9) | st.integers(1, 3000),
     st.integers(1, 4096),
     st.integers(1, 10**6),
     st.integers(1, 4096),
@@ -74,6 +75,19 @@ def test_lists_grow_with_the_root_of_the_corpus(rows):
     assert 2 * rows**0.5 <= planned(rows, sample=rows).lists <= 4 * rows**0.5
 
 
+@pytest.mark.parametrize("rows", SIZES[::8])
+def test_the_sample_is_no_larger_than_what_is_trained_on_it_needs(rows):
+    made = planned(rows, sample=10**7)
+    needs = POINTS_A_CENTROID * made.lists, POINTS_A_CENTROID * 256, 10 * made.input_dimension
+    assert made.sample == min(rows, max(needs))
+
+
+def test_of_a_large_sample_a_part_gives_the_components():
+    assert planned(10**6).components_sample == planned(10**6).sample == 61_440
+    assert planned(10**8).components_sample == 65_536
+    assert plan(10**8, 4096, sample=10**6).components_sample == 20 * 4096
+
+
 def test_the_training_sample_bounds_the_lists():
     assert planned(10**8, sample=30_000).lists == 1000
 
@@ -94,20 +108,20 @@ def test_an_empty_corpus_has_no_plan(rows):
 
 
 def test_the_plan_is_said():
-    said = plan(50_000, 1280, sample=20_000, dimension=128).describe()
-    assert said == [
-        "50000 descriptors of 1280 numbers, 20000 of them to train on",
+    said = [plan(50_000, 1280, sample=20_000, dimension=128, opq=opq).describe() for opq in (0, 1)]
+    assert said[0] == [
+        "50000 descriptors of 1280 numbers, 15360 of them to train on",
         "128 components, 512 lists, 32 x 8 bits (32 bytes a photo), 2 shards",
-        "about 107 MiB of memory to train, 16 MiB of index files",
     ]
+    assert said[1][1] == "128 components, turned by OPQ, 512 lists, 32 x 8 bits (32 bytes a photo), 2 shards"
 
 
 def test_a_small_corpus_is_told_so():
     said = planned(1000).describe()
-    assert len(said) == 4
+    assert len(said) == 3
     assert "a small corpus: codes of 5 bits, for 8 want 7680 photos to train on" in said[-1]
-    assert len(planned(7679).describe()) == 4
-    assert len(planned(7680).describe()) == 3
+    assert len(planned(7679).describe()) == 3
+    assert len(planned(7680).describe()) == 2
 
 
 def test_the_manifest_gets_plain_numbers():

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from im2gps_spark.index import training
+from im2gps_spark.index.components import WHITENING
 from im2gps_spark.index.plan import Plan, plan
-from im2gps_spark.index.training import Trained, sample_hash, train
+from im2gps_spark.index.training import Trained, find_components, sample_hash, train, train_quantizers
 
 
 def clustered(n: int, dimension: int = 48, seed: int = 0, clusters: int = 20) -> np.ndarray:
@@ -127,6 +127,30 @@ def test_threads_are_given_back(sample, good):
         faiss.omp_set_num_threads(before)
 
 
+@pytest.mark.parametrize("opq", [0, 1])
+def test_bytes_do_not_depend_on_the_threads_that_there_are(sample, opq):
+    before = faiss.omp_get_max_threads()
+    found = set()
+    try:
+        for threads in (1, 2, 3):
+            faiss.omp_set_num_threads(threads)
+            found.add(train(sample, planned(sample, opq=opq)).to_bytes())
+    finally:
+        faiss.omp_set_num_threads(before)
+    assert len(found) == 1
+
+
+@pytest.mark.parametrize(("n", "lists"), [(7000, 20), (30_720, 1024)])
+def test_the_order_that_photos_come_in_does_not_matter_once_they_are_sorted(n, lists):
+    ids, vectors = np.random.default_rng(1).permutation(n), clustered(n, 12, clusters=1500)
+    found = set()
+    for seed in (2, 3):
+        mixed = np.random.default_rng(seed).permutation(len(ids))
+        back = mixed[np.argsort(ids[mixed])]
+        found.add(train(vectors[back], planned(vectors, lists=lists)).to_bytes())
+    assert len(found) == 1
+
+
 def test_a_training_goes_through_a_file_unchanged(sample, trained):
     data = trained.to_bytes()
     read = Trained.from_bytes(data)
@@ -184,11 +208,64 @@ def test_components_are_the_principal_ones_evened_out():
     linear: Any = faiss.downcast_VectorTransform(transforms(trained)[0])
     components = linear.apply(vectors)
     assert components.mean(axis=0) == pytest.approx(0.0, abs=1e-3)
-    assert components.std(axis=0) == pytest.approx(spread[:4] ** (1 - 2 * training._WHITENING), rel=0.05)
+    assert components.std(axis=0) == pytest.approx(spread[:4] ** (1 - 2 * WHITENING), rel=0.05)
     assert np.abs(np.corrcoef(components, rowvar=False) - np.eye(4)).max() < 1e-3
     matrix = faiss.vector_to_array(linear.A).reshape(4, 6)
     cosine = (matrix / np.linalg.norm(matrix, axis=1, keepdims=True)) @ axes[:, :4]
     assert np.abs(np.diag(cosine)) == pytest.approx(1.0, abs=0.01)
+
+
+# --- OPQ ---
+
+
+@pytest.fixture(scope="module")
+def turned(sample: np.ndarray) -> Trained:
+    return train(sample, planned(sample, opq=1))
+
+
+def test_what_is_turned_is_as_far_apart_as_before(trained, turned):
+    strangers = clustered(300, seed=5)
+    plain, other = trained.rotate(strangers), turned.rotate(strangers)
+    assert not np.allclose(plain, other, atol=0.1)
+    assert other @ other.T == pytest.approx(plain @ plain.T, abs=1e-5)
+    near, which = trained.assign(plain, 3)
+    their_near, their_which = turned.assign(other, 3)
+    assert np.array_equal(which, their_which)
+    assert near == pytest.approx(their_near, abs=1e-5)
+
+
+def test_a_turned_index_is_made_again_to_the_byte(sample, trained, turned):
+    assert train(sample, planned(sample, opq=1)).to_bytes() == turned.to_bytes() != trained.to_bytes()
+
+
+def test_codes_lose_less_once_turned():
+    # Of uneven spread: the first parts of a code have much to say, the last hardly anything.
+    rng = np.random.default_rng(6)
+    vectors = (rng.normal(size=(8000, 32)) * 2.0 ** -np.arange(0, 8, 0.25)).astype(np.float32)
+    sample, strangers = vectors[:7000], vectors[7000:]
+    plain, other = (train(sample, planned(sample, opq=opq)) for opq in (0, 1))
+    assert other.errors(other.rotate(strangers)).code < 0.8 * plain.errors(plain.rotate(strangers)).code
+
+
+# --- in parts, as the stage does it ---
+
+
+def test_the_parts_of_training_give_what_the_whole_does(sample, trained):
+    made = planned(sample)
+    linear = find_components(sample, made.dimension)
+    rotated = linear.apply(sample)
+    found, errors = train_quantizers(rotated, linear, made)
+    assert found.to_bytes() == trained.to_bytes()
+    assert np.array_equal(rotated, trained.rotate(sample))
+    assert errors == trained.errors(rotated)
+    assert 0 < errors.code < errors.coarse
+
+
+def test_rotated_vectors_that_are_not_the_plan_s(sample):
+    made = planned(sample)
+    linear = find_components(sample, made.dimension)
+    with pytest.raises(ValueError, match=r"the plan is for \(1500, 32\)"):
+        train_quantizers(linear.apply(sample[:-1]), linear, made)
 
 
 # --- lists and codes ---
