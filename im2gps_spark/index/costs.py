@@ -19,6 +19,8 @@ _SINGLY = 2.0e10
 """The same, vector by vector."""
 _WORDS = 2.5e10
 """Squared distances of short parts to code words."""
+_WORDS_TRAINED_ON_FEW, _WORDS_TRAINED, _FEW = 2.4e9, 1.6e10, 31_000
+"""The same, within k-means; FAISS goes another, quicker way from about so many vectors on."""
 _GATHERED = 4
 """Times as long as a distance takes whose vector must be fetched first."""
 _CODE_ROUNDS = 25
@@ -90,14 +92,14 @@ def _train_s(plan: Plan) -> float:
     shown = min(plan.sample, MOST_FOR_CODES)
     rotated = 2.0 * plan.input_dimension * plan.dimension * plan.sample
     alone = plan.components_sample < plan.sample
-    words = flops * (1 << plan.bits) * shown / _WORDS
+    words = flops * (1 << plan.bits) * shown / (_WORDS_TRAINED_ON_FEW if shown < _FEW else _WORDS_TRAINED)
     seconds = (
         plan.components_sample * plan.input_dimension**2 / _DOUBLE
         + 10.0 * plan.input_dimension**3 / _DOUBLE
         + rotated / (_SINGLY if alone else _DOUBLE)
         + flops * _distances(plan) / _NEAREST
         + flops * shown * 2 * plan.lists / _NEAREST
-        + (_CODE_ROUNDS + 2) * words
+        + _CODE_ROUNDS * words
     )
     if plan.opq:
         seconds += _OPQ_ROUNDS * (5 * words + 3 * flops * plan.dimension * shown / _NEAREST)

@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass
 
 # Points a centroid below which clustering fits noise, and above which it gains little (measured, docs/index.md).
 _POINTS_A_CENTROID = 30
+# What code words are given where there is as much. FAISS trains on so many vectors quicker than on half of them.
+_POINTS_A_WORD = 128
 # Of a covariance's rows: the first components are those of the corpus by then.
 _PHOTOS_A_NUMBER = 10
 _LEAST_FOR_COMPONENTS = 2**16
@@ -98,8 +100,8 @@ def plan(
     # 4 sqrt(n): as many lists to look through as codes in the lists that are visited.
     wanted_lists = lists or 2 ** max(0, round(4 * rows**0.5).bit_length() - 1)
     chosen = max(min(wanted_lists, most // _POINTS_A_CENTROID), min(2, most))
-    centroids = max(chosen, 2**_MOST_BITS)
-    trained = min(most, max(_POINTS_A_CENTROID * centroids, _PHOTOS_A_NUMBER * input_dimension))
+    needs = _POINTS_A_CENTROID * chosen, _POINTS_A_WORD * 2**_MOST_BITS, _PHOTOS_A_NUMBER * input_dimension
+    trained = min(most, max(needs))
     # Components beyond half the sample are noise, and scaling by their spread would blow it up. Four make a part of
     # the residual that eight bits describe well, so their number is a multiple of four where it can be.
     kept = max(1, min(dimension, input_dimension, (trained - 1) // 2))

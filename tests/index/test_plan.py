@@ -78,7 +78,7 @@ def test_lists_grow_with_the_root_of_the_corpus(rows):
 @pytest.mark.parametrize("rows", SIZES[::8])
 def test_the_sample_is_no_larger_than_what_is_trained_on_it_needs(rows):
     made = planned(rows, sample=10**7)
-    needs = POINTS_A_CENTROID * made.lists, POINTS_A_CENTROID * 256, 10 * made.input_dimension
+    needs = POINTS_A_CENTROID * made.lists, 128 * 256, 10 * made.input_dimension
     assert made.sample == min(rows, max(needs))
 
 
@@ -110,7 +110,7 @@ def test_an_empty_corpus_has_no_plan(rows):
 def test_the_plan_is_said():
     said = [plan(50_000, 1280, sample=20_000, dimension=128, opq=opq).describe() for opq in (0, 1)]
     assert said[0] == [
-        "50000 descriptors of 1280 numbers, 15360 of them to train on",
+        "50000 descriptors of 1280 numbers, 20000 of them to train on",
         "128 components, 512 lists, 32 x 8 bits (32 bytes a photo), 2 shards",
     ]
     assert said[1][1] == "128 components, turned by OPQ, 512 lists, 32 x 8 bits (32 bytes a photo), 2 shards"

@@ -73,7 +73,8 @@ def test_of_a_large_sample_a_part_gives_the_components(road, tmp_path, monkeypat
         assert tally.count(Status.OK) > 150
     (one, data), (two, _) = (Library(tmp_path / name).training() for name in ("one", "two"))
     assert one == two
-    assert (Trained.from_bytes(data).ivf.d, one.plan["sample"]) == (16, tally.count(Status.OK))
+    trained = Trained.from_bytes(data)
+    assert (trained.ivf.d, one.plan["sample"]) == (16, tally.count(Status.OK))
 
 
 def test_another_rotation_is_another_training_and_the_same_distances(road, tmp_path):
