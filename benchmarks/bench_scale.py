@@ -1,8 +1,8 @@
-"""The index at a size: made-up descriptors of 256 numbers in real tables; train, build and a search in bulk under Spark.
+"""The index at a size: made-up descriptors of 256 numbers in real tables; train, build, search in bulk under Spark.
 
-``IM2GPS_BENCH_ROWS`` photos (a million unless said; docs/index.md reports four), ``IM2GPS_BENCH_QUERIES``
-queries (100,000). Of each step seconds, the most resident memory of a Python worker, and what it leaves on the disk; the JVM
-has the memory of ``spark.driver_memory`` and its peak is of all steps. Steps run one after the other on local[2].
+``IM2GPS_BENCH_ROWS`` photos (a million unless said; docs/index.md reports four), ``IM2GPS_BENCH_QUERIES`` queries
+(100,000). Of each step: seconds, the most resident memory of a Python worker, and what it leaves on the disk. The JVM
+has the memory of ``spark.driver_memory``; its peak is of all steps. Steps run one after the other on local[2].
 """
 
 from __future__ import annotations
