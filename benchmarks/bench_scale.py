@@ -23,8 +23,8 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from benchmarks.harness import keep, peak_of
-from benchmarks.index_corpus import descriptors
-from im2gps_spark.config import Config
+from benchmarks.index_corpus import DIMENSION, descriptors
+from im2gps_spark.config import Config, OnnxSection
 from im2gps_spark.index.library import Library
 from im2gps_spark.session import session
 from im2gps_spark.stages import stage
@@ -37,6 +37,8 @@ from im2gps_spark.store.tables import DESCRIPTORS, PHOTOS
 ROWS = int(os.environ.get("IM2GPS_BENCH_ROWS", "1000000"))
 QUERIES = int(os.environ.get("IM2GPS_BENCH_QUERIES", "100000"))
 NAME, CHUNK, CITIES, PHOTOS_AN_OWNER = "gist", 20_000, 5_000, 40
+# The rest of a vector as long as the descriptor's, whose name it has, is zero.
+WIDTH = descriptor(NAME, OnnxSection()).dimension
 
 _MADE = pa.schema([("photo_id", pa.int64()), ("vector", pa.list_(pa.float32()))])
 
@@ -48,7 +50,7 @@ def main() -> None:
         config = Config.model_validate(
             {
                 "tables": {"warehouse": str(work / "warehouse")},
-                "index": {"root": str(work / "index"), "descriptor": NAME, "dimension": 256},
+                "index": {"root": str(work / "index"), "descriptor": NAME, "dimension": DIMENSION},
                 "geolocate": {"k": 120, "exclude_same_owner": True},
                 "spark": {"master": "local[2]"},
             }
@@ -85,7 +87,7 @@ def write_tables(spark: SparkSession, config: Config) -> None:
         "owner_id": F.concat((numbers % (ROWS // PHOTOS_AN_OWNER)).cast("string"), F.lit("@N00")),
         "collection": F.lit(config.index.collection),
         "latitude": F.degrees(F.asin(2.0 * (city + 0.5) / CITIES - 1.0)) * 0.9 + angle,
-        "longitude": F.pmod(city * 137.508, F.lit(360.0)) - 180.0 + angle,
+        "longitude": F.pmod(city * 137.508 + angle, F.lit(360.0)) - 180.0,
         "accuracy": F.lit(16),
         "status": F.lit("ok"),
         "run_id": F.lit("bench"),
@@ -108,7 +110,8 @@ def _vectors(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """In a Python worker: descriptors of photos, batch by batch."""
     for batch in batches:
         ids = batch.column("photo_id")
-        vectors = descriptors(len(ids), int(ids[0].as_py()))
+        vectors = np.zeros((len(ids), WIDTH), np.float32)
+        vectors[:, :DIMENSION] = descriptors(len(ids), int(ids[0].as_py()))
         ends = pa.array(np.arange(len(ids) + 1, dtype=np.int32) * vectors.shape[1])
         lists = pa.ListArray.from_arrays(ends, pa.array(vectors.ravel()))
         yield pa.RecordBatch.from_arrays([ids, lists], schema=_MADE)
