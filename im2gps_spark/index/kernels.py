@@ -207,3 +207,17 @@ def keep_first(ends, every, found, last, distance, ids):  # type: ignore[no-unty
             for photo in theirs[: ids.shape[1] - at]:
                 distance[i, at], ids[i, at] = last[i], photo
                 at += 1
+
+
+@numba.njit(cache=ON_DISK, nogil=True)
+def sort_ties(distance, ids):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+    """Sorts the ids (n, m) of candidates that are in the order of their distances (n, m) where these are equal."""
+    for i in range(ids.shape[0]):
+        begin, rising = 0, True
+        for end in range(1, ids.shape[1] + 1):
+            if end < ids.shape[1] and distance[i, end] == distance[i, begin]:
+                rising = rising and ids[i, end - 1] <= ids[i, end]
+                continue
+            if not rising:
+                ids[i, begin:end] = np.sort(ids[i, begin:end])
+            begin, rising = end, True

@@ -28,6 +28,9 @@ from im2gps_spark.index.training import Trained
 # everywhere: its distances differ from those without it in the sixth digit, and two shards must not.
 _NO_TABLE = -1
 _FURTHEST = np.finfo(np.float32).max
+# Selecting on the way is quicker where so many codes are looked at for one that is wanted; else to take all there are,
+# and then the first of them: of a few lists FAISS' heap takes more time than the scan.
+_MANY = 16
 # Distances and ids that a scan holds: 24 bytes each while FAISS puts them together.
 _CODES_AT_ONCE = 2**19
 
@@ -241,14 +244,36 @@ class Shard:
         keys, near = packed(self.lists[local] == lists, local, near)
         queries = np.ascontiguousarray(queries)
         self.index.nprobe = keys.shape[1]
+        codes = np.where(keys >= 0, self.sizes[keys], 0).sum(axis=1)
         distance = np.full((len(queries), most), _FURTHEST, np.float32)
         ids: NDArray[np.int64] = np.full(distance.shape, -1, np.int64)
-        for some in _in_pieces(np.where(keys >= 0, self.sizes[keys], 0).sum(axis=1)):
-            # All that is there, and then the first of it: FAISS' own selection takes twice the time of the scan where
-            # thousands are wanted of a few lists.
-            ends, every, found = self.index.range_search_preassigned(queries[some], _FURTHEST, keys[some], near[some])
-            ends = ends.astype(np.int64)
-            kernels.keep_first(ends, every, found, _last_of(every, ends, most), distance[some], ids[some])
+        few = np.flatnonzero(codes > _MANY * most)
+        if len(few):
+            distance[few], ids[few], tied = self._selected(queries[few], keys[few], near[few], most)
+            few = few[~tied]
+        rest = np.setdiff1d(np.arange(len(queries)), few)
+        for some in _in_pieces(codes[rest]):
+            mine = rest[some]
+            distance[mine], ids[mine] = self._every(queries[mine], keys[mine], near[mine], most)
+        return distance, ids
+
+    def _selected(
+        self, queries: NDArray[np.float32], keys: NDArray[np.int64], near: NDArray[np.float32], most: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.bool_]]:
+        """The nearest codes as FAISS selects them; and (n,) whether one that it left out is as near as the last."""
+        distance, ids = self.index.search_preassigned(queries, most + 1, keys, near)
+        kernels.sort_ties(distance, ids)
+        return distance[:, :most], ids[:, :most], distance[:, most - 1] == distance[:, most]
+
+    def _every(
+        self, queries: NDArray[np.float32], keys: NDArray[np.int64], near: NDArray[np.float32], most: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """The nearest of all codes that are there."""
+        distance = np.full((len(queries), most), _FURTHEST, np.float32)
+        ids: NDArray[np.int64] = np.full(distance.shape, -1, np.int64)
+        ends, every, found = self.index.range_search_preassigned(queries, _FURTHEST, keys, near)
+        ends = ends.astype(np.int64)
+        kernels.keep_first(ends, every, found, _last_of(every, ends, most), distance, ids)
         rank = by_distance(distance, ids, most)
         return np.take_along_axis(distance, rank, axis=1), np.take_along_axis(ids, rank, axis=1)
 

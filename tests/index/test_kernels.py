@@ -73,6 +73,11 @@ def test_ties_are_ordered_by_id(rows):
         for i, row in enumerate(rows):
             assert sorted(rank[i].tolist()) == list(range(12))
             assert [row[j] for j in rank[i, :most]] == sorted(row)[:most]
+    rank = np.argsort(distance, axis=1)
+    distance, ids = np.take_along_axis(distance, rank, axis=1), np.take_along_axis(ids, rank, axis=1)
+    kernels.sort_ties(distance, ids)
+    for i, row in enumerate(rows):
+        assert list(zip(distance[i], ids[i], strict=True)) == sorted(row)
 
 
 @settings(max_examples=100, deadline=None, derandomize=True)

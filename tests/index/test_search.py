@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from im2gps_spark.errors import StageError
 from im2gps_spark.index import search
+from im2gps_spark.index import shard as shard_files
 from im2gps_spark.index.plan import Plan
 from im2gps_spark.index.search import Index, choose_nprobe
 from im2gps_spark.index.shard import Shard, arrow_bytes, faiss_bytes
@@ -216,12 +217,13 @@ def divided(folder: Path, shard: Shard, trained: Trained, corpus: Corpus, part: 
     shards=st.integers(1, 8),
     nprobe=st.sampled_from([1, 3, EVERYTHING]),
     most=st.integers(1, 130),
+    many=st.sampled_from([0, 2, 16, EVERYTHING]),
     seed=st.integers(0, 99),
 )
-def test_shards_together_have_the_candidates_of_one(n, share, lists, shards, nprobe, most, seed):
+def test_shards_together_have_the_candidates_of_one(n, share, lists, shards, nprobe, most, many, seed):
     """The same distances, bit for bit, and of equal ones the least ids, wherever they are cut off."""
     corpus = draw(n, dimension=6, seed=seed, distinct=max(1, int(share * n)))
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         one, several = (made(Path(folder) / str(count), corpus, lists=lists, shards=count) for count in (1, shards))
         queries = one.index.route(corpus.vectors[:6], nprobe)
         found: list[list[tuple[float, int]]] = [[] for _ in range(len(queries))]
@@ -229,6 +231,8 @@ def test_shards_together_have_the_candidates_of_one(n, share, lists, shards, npr
             scanned = several.index.shard(number).scan(mine.vectors, mine.lists, mine.near, most)
             for i, distance, ids in zip(which.tolist(), *scanned, strict=True):
                 found[i] += [pair for pair in zip(distance.tolist(), ids.tolist(), strict=True) if pair[1] >= 0]
+        # Whichever way the first are selected.
+        patch.setattr(shard_files, "_MANY", many)
         distance, ids = one.index.shard(0).scan(queries.vectors, queries.lists, queries.near, most)
         for i in range(len(queries)):
             expected = [pair for pair in zip(distance[i].tolist(), ids[i].tolist(), strict=True) if pair[1] >= 0]
