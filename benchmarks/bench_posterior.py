@@ -28,13 +28,13 @@ from im2gps_spark.posterior.density import Density
 from im2gps_spark.posterior.gazetteer import Gazetteer
 from im2gps_spark.posterior.law import Law
 from im2gps_spark.posterior.parts import connected_parts
-from im2gps_spark.posterior.points import DISC_RADII_KM, find_disc, find_median, find_mode
+from im2gps_spark.posterior.points import find_median, find_mode_and_discs
 from im2gps_spark.posterior.prior import prior_map
 from im2gps_spark.posterior.refine import refine
 from im2gps_spark.posterior.settings import PosteriorSettings
 from im2gps_spark.posterior.summary import AREA_LEVELS, summarise
 from im2gps_spark.posterior.votes import density_of, vote_weights
-from im2gps_spark.sphere import Floats, coordinates, unit_vectors
+from im2gps_spark.sphere import coordinates, unit_vectors
 
 PHOTOS, CORPUS, TOWNS, K = 100, 30_000, 150, 1000
 WAYS = {"flat": 0.8, "sharp": 3.2}
@@ -76,18 +76,15 @@ def parts_of_the_work(densities: list[Density]) -> dict[str, tuple[Callable[[Any
     """What is done for a photo, step by step, and what each step is given."""
     maps = [refine(density, TOLERANCE) for density in densities]
 
-    def laws() -> list[Law]:
-        return [Law.of(m, d.background) for m, d in zip(maps, densities, strict=True)]
-
-    levels: Floats = np.array(AREA_LEVELS)
+    pairs = [(m, d.background) for m, d in zip(maps, densities, strict=True)]
+    laws, levels = [Law.of(*pair) for pair in pairs], np.array(AREA_LEVELS)
     return {
         "map": (lambda density: refine(density, TOLERANCE), densities),
-        "law": (lambda pair: Law.of(*pair), [(m, d.background) for m, d in zip(maps, densities, strict=True)]),
-        "areas": (lambda law: law.area_km2(levels), laws()),
-        "mode": (find_mode, laws()),
-        "discs": (lambda law: [find_disc(law, radius) for radius in DISC_RADII_KM], laws()),
-        "median": (find_median, laws()),
-        "regions": (connected_parts, laws()),
+        "law": (lambda pair: Law.of(*pair), pairs),
+        "law_and_areas": (lambda pair: Law.of(*pair).area_km2(levels), pairs),  # a law keeps what they are read from
+        "mode_and_discs": (find_mode_and_discs, laws),
+        "median": (find_median, laws),
+        "regions": (connected_parts, laws),
     }
 
 

@@ -130,18 +130,18 @@ def _inside(relative, prior, threshold, room):  # type: ignore[no-untyped-def]  
             if densest < least:
                 cell += 1
                 continue
-            j = np.int64(prior.bridge[cell])
-            if prior.order[j] <= BRIDGE_ORDER:
+            begin = np.int64(prior.bridge[cell])
+            if prior.order[begin] <= BRIDGE_ORDER:
                 # A cell of the law that is one or more bridge cells.
-                after = cell + (1 << (2 * (BRIDGE_ORDER - max(np.int64(prior.order[j]), order))))
-                mass, count = ratio * prior.density[j] * AREA[BRIDGE_ORDER], 1.0
+                after = cell + (1 << (2 * (BRIDGE_ORDER - max(np.int64(prior.order[begin]), order))))
+                mass, count = ratio * prior.density[begin] * AREA[BRIDGE_ORDER], 1.0
                 while cell < after:
                     bridge[n], known[n, _HELD], known[n, _AREA] = cell, mass, AREA[BRIDGE_ORDER]
                     known[n, _DENSEST], known[n, _COUNT] = densest + rise, count
                     cell, n, count = cell + 1, n + 1, 0.0
                 continue
-            above = _above(prior.log_rank, j, np.int64(prior.bridge[cell + 1]), least)
-            last = j + above - 1
+            above = _above(prior.log_rank, begin, np.int64(prior.bridge[cell + 1]), least)
+            last = begin + above - 1
             bridge[n] = cell
             known[n, _HELD], known[n, _AREA] = ratio * prior.running[last, 0], prior.running[last, 1]
             known[n, _DENSEST], known[n, _COUNT] = densest + rise, above
@@ -191,9 +191,9 @@ def _map_cell(relative, cell):  # type: ignore[no-untyped-def]  # pragma: no cov
 def _densest(relative, prior, cell):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
     """Order and index of the law's densest cell in a bridge cell."""
     i = _map_cell(relative, cell)
-    j = np.int64(prior.bridge[cell])
+    first = np.int64(prior.bridge[cell])
     if relative.order[i] <= BRIDGE_ORDER:
-        return _cell(relative, prior, j if prior.order[j] <= BRIDGE_ORDER else prior.which[j], i)
+        return _cell(relative, prior, first if prior.order[first] <= BRIDGE_ORDER else prior.which[first], i)
     best, order, index = -np.inf, np.int64(0), np.int64(0)
     while i < len(relative.start) and relative.start[i] >> (2 * (MAX_ORDER - BRIDGE_ORDER)) == cell:
         for j in range(relative.begin[i], relative.end[i]):

@@ -79,8 +79,8 @@ class Ranked(NamedTuple):
         begin = first_of[:: 4 ** (TOP_ORDER - BRIDGE_ORDER)]
         whole = prior.order[begin] <= BRIDGE_ORDER
         bridge_mass = mass[pyramid_start(BRIDGE_ORDER) : pyramid_start(BRIDGE_ORDER + 1)]
-        surprise = np.bincount(bridge, weights=prior.mass * log_density, minlength=len(begin))
-        surprise = np.where(whole, bridge_mass * log_density[begin], surprise)
+        each = np.bincount(bridge, weights=prior.mass * log_density, minlength=len(begin))
+        surprise = np.where(whole, bridge_mass * log_density[begin], each)
         densest = np.where(whole, log_density[begin], log_density[which[begin]])
         return cls(
             prior.starts, prior.order.astype(np.int8), prior.density, log_density, first_of, mass,
