@@ -1,9 +1,9 @@
 """One core: the full recipe at k = 1000 with map and summary, on a made-up world of 150 towns and its prior.
 
 ``flat`` votes are those of a photo that could be from anywhere, ``sharp`` ones of a photo that knows its town. Parts of
-the work are timed apart, in milliseconds a photo. Times are the process' own (one thread), not the clock's, and the best
-of some runs: others may be at work beside it. ``total_variation`` is between density and map, by points drawn from
-the map; ``row_bytes`` of a row of ``posteriors`` in Parquet; ``memory_grown`` over all photos but the first fifth.
+the work are timed apart, in milliseconds a photo. Times are the process' own (it has one thread), not the clock's, and
+the best of some runs: others may be at work beside it. ``total_variation`` is between density and map, by points drawn
+from the map; ``row_bytes`` of a row of ``posteriors`` in Parquet; ``memory_grown`` over all photos but the first fifth.
 """
 
 from __future__ import annotations
