@@ -9,11 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from im2gps_spark.grid import MAX_ORDER, Ints, MultiOrderMap, cell_centres, cell_side_radians, neighbours
-from im2gps_spark.posterior.curve import pyramid_start
+from im2gps_spark.posterior.curve import TOP_ORDER, pyramid_start
+from im2gps_spark.posterior.ranked import Ranked
 from im2gps_spark.sphere import EARTH_RADIUS_KM, Floats
-
-TOP_ORDER = 8
-"""Masses of all cells down to this order (25 km) are held; deeper ones are looked up."""
 
 BLOCK_ORDERS = 3
 """A block is the cells, three orders down, of one cell: 8 x 8 of them."""
@@ -105,9 +103,9 @@ class Background:
         return np.asarray(np.searchsorted(self.map.starts, starts, side="right") - 1)
 
     @cached_property
-    def log_density(self) -> Floats:
-        """(n,) log density of the map's cells, nats per steradian."""
-        return np.log(self.map.density)
+    def ranked(self) -> Ranked:
+        """The prior arranged for laws that follow it."""
+        return Ranked.of(self.map, self.first_of, self.pyramid)
 
     def forget(self) -> None:
         """Gives the memory of all blocks back."""

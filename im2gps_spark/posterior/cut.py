@@ -8,8 +8,8 @@ import numba
 import numpy as np
 
 from im2gps_spark.grid import MAX_ORDER, Ints
-from im2gps_spark.posterior.background import BLOCK, BLOCK_ORDERS, TOP_ORDER, Background
-from im2gps_spark.posterior.curve import cell_centre, pyramid_start
+from im2gps_spark.posterior.background import BLOCK, BLOCK_ORDERS, Background
+from im2gps_spark.posterior.curve import TOP_ORDER, cell_centre, pyramid_start, search
 from im2gps_spark.posterior.kernels import ON_DISK
 from im2gps_spark.posterior.windows import Layer
 from im2gps_spark.sphere import Floats
@@ -39,7 +39,7 @@ class Cells:
 _CURVED = 6
 
 # Windows are in float32; what is under this is nothing.
-_NONE, _LEAST = np.float32(0.0), np.float32(1e-30)
+_NONE, _LEAST, _HALF = np.float32(0.0), np.float32(1e-30), np.float32(0.5)
 
 # Cells that there is room for at first.
 _ROOM = 1 << 14
@@ -96,30 +96,30 @@ def _prior_mass(order, index, pyramid, first_of, starts, density, cumulative):  
     return cumulative[last + 1] - cumulative[first]
 
 
-@numba.njit(cache=ON_DISK, nogil=True)
-def search(values, begin, end, what):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
-    """The first place from ``begin`` on, ``end`` at most, whose value is not below ``what``."""
-    while begin < end:
-        middle = (begin + end) // 2
-        if values[middle] < what:
-            begin = middle + 1
-        else:
-            end = middle
-    return begin
-
-
-@numba.njit(cache=ON_DISK, nogil=True, fastmath=True)
-def _flattened(into, ratio, row, begin, end, prior):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
-    """What following the prior over some cells of a block would misplace of a layer's mass in them."""
-    total, within, wrong = _NONE, _NONE, _NONE
-    for c in range(begin, end):
-        prior[c] = into[row, c] / max(ratio[row, 0, c], _LEAST)
-        total += into[row, c]
+@numba.njit(cache=ON_DISK, nogil=True, fastmath=True, error_model="numpy", inline="always")
+def _uneven(into, ratio, row, begin, count, prior):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+    total, within, wrong = _NONE, _LEAST, _NONE
+    for c in range(count):
+        prior[c] = into[row, begin + c] / (ratio[row, 0, begin + c] + _LEAST)
+    for c in range(count):
+        total += into[row, begin + c]
         within += prior[c]
-    even = total / max(within, _LEAST)
-    for c in range(begin, end):
-        wrong += max(_NONE, into[row, c] - even * prior[c])
-    return wrong
+    even = total / within
+    # As much is above as below.
+    for c in range(count):
+        wrong += abs(into[row, begin + c] - even * prior[c])
+    return _HALF * wrong
+
+
+@numba.njit(cache=ON_DISK, nogil=True, fastmath=True, error_model="numpy")
+def _flattened(into, ratio, row, begin, below, prior):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+    """What following the prior over the cells of a block so many orders below one would misplace of a layer's mass."""
+    # Loops of known length are vector instructions.
+    if below == BLOCK_ORDERS:
+        return _uneven(into, ratio, row, begin, BLOCK, prior)
+    if below == BLOCK_ORDERS - 1:
+        return _uneven(into, ratio, row, begin, BLOCK // 4, prior)
+    return _uneven(into, ratio, row, begin, BLOCK // 16, prior)
 
 
 @numba.njit(cache=ON_DISK, nogil=True)
@@ -228,8 +228,7 @@ def _cells(  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
                     lost += before[highs[s] + s] - before[lows[s] + s]
                 else:
                     begin = (index << (2 * below)) & (4**BLOCK_ORDERS - 1)
-                    here = row[lows[s]]
-                    lost += _flattened(into, ratio, here, begin, begin + (1 << (2 * below)), within_block)
+                    lost += _flattened(into, ratio, row[lows[s]], begin, below, within_block)
             if value > 0.0:
                 # Along a slope of the ratio, an eighth of its change from side to side is above the mean.
                 change = np.sqrt((gx * gx + gy * gy + gz * gz) * 4.0 * np.pi * area[order]) / value
@@ -256,9 +255,12 @@ def _cells(  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
                 blocks = 2 * (orders[s] - BLOCK_ORDERS - order - 1)
                 low[count, s], high[count, s] = lows[s], highs[s]
                 if blocks >= 0 and lows[s] < highs[s]:
-                    # From the last child to the first: where one begins, the one before it ends.
+                    # From the last child to the first: where one begins, the one before it ends. Step by step, for
+                    # all steps of all cells are fewer than the guesses that halving the way would get wrong.
                     after = highs[s] if child == 3 else low[count - 1, s]
-                    low[count, s] = search(block, lows[s], after, (4 * index + child) << blocks)
-                    high[count, s] = after
+                    begin, edge = after, (4 * index + child) << blocks
+                    while begin > lows[s] and block[begin - 1] >= edge:
+                        begin -= 1
+                    low[count, s], high[count, s] = begin, after
             count += 1
     return out[:made, 0].copy(), out[:made, 1].copy(), masses[:made, 0].copy(), masses[:made, 1].copy(), unseen, lost

@@ -8,10 +8,11 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from im2gps_spark.grid import MAX_ORDER, cell_centres, cells_at, neighbours
-from im2gps_spark.posterior.curve import cell_centre
+from im2gps_spark.grid import cell_centres, neighbours
+from im2gps_spark.posterior.curve import cell_centre, part_centres
 from im2gps_spark.posterior.kernels import ON_DISK
-from im2gps_spark.posterior.law import POOL_ORDER, Law
+from im2gps_spark.posterior.law import Law, fill, mass_in
+from im2gps_spark.posterior.ranked import AREA
 from im2gps_spark.sphere import EARTH_RADIUS_KM, Floats, concentration, distance_km
 
 MODE_WIDTH_KM = 25.0
@@ -23,13 +24,28 @@ DISC_RADII_KM = (25.0, 200.0, 750.0)
 # A block is no smaller than the disc, and is looked into by cells of an eighth or a quarter of its side.
 _FINER = 3
 _CELLS = 4**_FINER
+# Blocks are of this order (51 km) at most.
+_DEEPEST_BLOCK = 7
 # Blocks looked into at most; they come by their own mass, for what lies about them may be spread thin.
 _MOST_BLOCKS = 32
 # A disc touches this many blocks at most: one of them holds such a part of it.
 _TOUCHED = 6.0
+# Blocks are sought in the heaviest cells, so many orders up.
+_COARSER = 2
+# Of equals, to rounding, the first counts.
+_SAME = 1.0 + 1e-9
 
-_START_ORDER, _COARSE_ORDER, _FAR_ORDER, _STEPS = 2, 3, 4, 12
-_NEAR_KM = 1000.0
+# exp(-t) as the sixth order of Taylor's series at t / 64, squared six times: to a millionth where it matters, and in
+# vector registers, which the library's is not.
+_SQUARINGS = 6
+_MOST = 1.0
+
+_START_ORDER, _COARSE_ORDER, _STEPS = 2, 3, 12
+# What pulls at the median pulls as one cell, of this order or a finer one, if that is so many times as far as its side;
+# or of the deepest order.
+_FAR_ORDER, _OPENING, _DEEPEST = 4, 2.5, 10
+# Cells with less than this pull at nothing.
+_LEAST = 1e-9
 # A median that moves less when its surroundings are looked at closely is not looked at again.
 _SETTLED_KM = 50.0
 
@@ -47,42 +63,42 @@ def find_mode(law: Law) -> Floats:
     Spherical mean shift from the heaviest cells (Kobayashi & Otsu, "Von Mises-Fisher Mean Shift for Clustering on a
     Hypersphere", ICPR 2010). Of equals the first along the curve is taken.
     """
-    return _best(law, MODE_WIDTH_KM, smooth=True)
+    return np.asarray(_sought(law, MODE_WIDTH_KM, smooth=True, within=False)[0])
 
 
 def find_disc(law: Law, radius_km: float) -> Floats:
     """The centre of the disc of a radius that holds most of the law, on a grid of a quarter of the radius: (3,)."""
-    return _best(law, radius_km, smooth=False)
+    return np.asarray(_sought(law, radius_km, smooth=False, within=True)[1])
 
 
-def _best(law: Law, scale_km: float, *, smooth: bool) -> Floats:
-    order = min(POOL_ORDER, int(np.floor(np.log2(np.sqrt(np.pi / 3.0) * EARTH_RADIUS_KM / scale_km))))
-    mass = law.pooled_to(order)
-    near = beside(order)
-    heavy = np.flatnonzero(mass >= mass.max() / _TOUCHED)
-    around = near[heavy]
-    most = np.where(around >= 0, mass[around], 0.0).sum(axis=1)
-    rank = np.argsort(-mass[heavy], kind="stable")[:_MOST_BLOCKS]
+def find_mode_and_discs(law: Law) -> tuple[Floats, list[Floats]]:
+    """``find_mode``, and ``find_disc`` for each of ``DISC_RADII_KM``: one look for what is of one scale."""
+    mode, disc = _sought(law, MODE_WIDTH_KM, smooth=True, within=MODE_WIDTH_KM in DISC_RADII_KM)
+    return mode, [disc if radius == MODE_WIDTH_KM else find_disc(law, radius) for radius in DISC_RADII_KM]
+
+
+def _sought(law: Law, scale_km: float, *, smooth: bool, within: bool) -> tuple[Floats, Floats]:
+    order = min(_DEEPEST_BLOCK, int(np.floor(np.log2(np.sqrt(np.pi / 3.0) * EARTH_RADIUS_KM / scale_km))))
     kappa = float(concentration(scale_km)) if smooth else 0.0
-    chord = 2.0 * np.sin(scale_km / EARTH_RADIUS_KM / 2.0)
-    cells = law.start, law.order, law.mass, law.pooled
-    return np.asarray(_search(order, heavy[rank], most[rank], near, *cells, kappa, chord**2))
+    chord = float(2.0 * np.sin(scale_km / EARTH_RADIUS_KM / 2.0)) if within else 0.0
+    return _search(order, beside(order), law.map, law.prior, kappa, chord)  # type: ignore[no-any-return]
 
 
 def find_median(law: Law) -> Floats:
     """The point of least expected great-circle distance to the law: (3,).
 
-    The expected distance has several minima on a sphere: the best of a coarse grid starts the descent. What pulls from
-    afar pulls as one cell of order 4; what lies about the median, by cells of order 7 and 10.
+    The expected distance has several minima on a sphere: the best of a coarse grid starts the descent. Then the law
+    pulls as points, the coarser the farther (Barnes & Hut, "A hierarchical O(N log N) force-calculation algorithm",
+    Nature 324, 1986).
     """
-    coarse, near = law.pooled_to(_COARSE_ORDER), beside(POOL_ORDER)
+    coarse = law.pooled_to(_COARSE_ORDER)
     start = _centres(_START_ORDER)[np.argmin(_start_distances() @ coarse)]
     here = _median(_coordinates(_COARSE_ORDER), coarse, start, _STEPS)
-    far, far_mass = _centres(_FAR_ORDER), law.pooled_to(_FAR_ORDER)
+    far, far_mass = _coordinates(_FAR_ORDER), law.pooled_to(_FAR_ORDER)
+    here = _median(far, far_mass, here, _STEPS)
     for _ in range(3):
-        before, home = here, int(cells_at(POOL_ORDER, here[None])[0])
-        reach = (2.0 * np.sin(_NEAR_KM / EARTH_RADIUS_KM / 2.0)) ** 2
-        points, mass = _about(here, far, far_mass, law.pooled, near, home, law.start, law.order, law.mass, reach)
+        before = here
+        points, mass = _about(here, far, far_mass, law.map, law.prior)
         here = _median(points, mass, here, _STEPS)
         if float(distance_km(before, here)) < _SETTLED_KM:
             break
@@ -107,150 +123,192 @@ def _start_distances() -> Floats:
 
 
 @numba.njit(cache=ON_DISK, nogil=True)
-def _fill(block_order, block, start, order, mass, pooled, out, first):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
-    """The law's masses in the cells, ``_FINER`` orders down, of a block."""
-    above = 2 * (POOL_ORDER - block_order - _FINER)
-    if above >= 0:
-        for c in range(_CELLS):
-            begin = (block * _CELLS + c) << above
-            out[first + c] = pooled[begin : begin + (1 << above)].sum()
-        return
-    shift = 2 * (MAX_ORDER - block_order - _FINER)
-    begin = (block * _CELLS) << shift
-    end = ((block + 1) * _CELLS) << shift
-    out[first : first + _CELLS] = 0.0
-    i = np.searchsorted(start, begin, side="right") - 1
-    while i < len(start) and start[i] < end:
-        if order[i] >= block_order + _FINER:
-            out[first + ((start[i] >> shift) - block * _CELLS)] += mass[i]
-        else:
-            each = mass[i] / 4.0 ** (block_order + _FINER - order[i])
-            low = max(start[i], begin)
-            high = min(start[i] + (np.int64(1) << (2 * (MAX_ORDER - order[i]))), end)
-            for c in range(low >> shift, high >> shift):
-                out[first + c - block * _CELLS] += each
-        i += 1
+def _heaviest(order, relative, prior):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+    """Cells of an order by falling mass, equal ones along the curve: ``_MOST_BLOCKS`` at most, and no light one."""
+    coarser = max(order - _COARSER, 0)
+    parts = 1 << (2 * (order - coarser))
+    above, inside = np.empty(12 << (2 * coarser)), np.empty(parts)
+    fill(coarser, 0, len(above), relative, prior, above)
+    cells, masses, count = np.empty(_MOST_BLOCKS + 1, np.int64), np.empty(_MOST_BLOCKS + 1), 0
+    most = above.max() / parts  # of the lightest cell that may be the heaviest
+    for c in range(len(above)):
+        if above[c] * _TOUCHED < most or (count == _MOST_BLOCKS and above[c] <= masses[count - 1]):
+            continue
+        fill(order, c * parts, (c + 1) * parts, relative, prior, inside)
+        for p in range(parts):
+            mass = inside[p]
+            if mass * _TOUCHED < most or (count == _MOST_BLOCKS and mass <= masses[count - 1]):
+                continue
+            most = max(most, mass)
+            at = count
+            while at > 0 and masses[at - 1] < mass:
+                cells[at], masses[at] = cells[at - 1], masses[at - 1]
+                at -= 1
+            cells[at], masses[at] = c * parts + p, mass
+            count = min(count + 1, _MOST_BLOCKS)
+    while masses[count - 1] * _TOUCHED < masses[0]:
+        count -= 1
+    return cells[:count]
 
 
 @numba.njit(cache=ON_DISK, nogil=True, fastmath=True)
-def _search(  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
-    block_order,
-    blocks,
-    most,
-    near,
-    start,
-    order,
-    mass,
-    pooled,
-    kappa,
-    chord,
-):
-    """The best cell centre of some blocks: by the mass within a chord, or, with a kappa, by the kernel's sum."""
-    size = near.shape[1] * _CELLS
-    masses, points = np.empty(size), np.empty((3, size))
-    best, at = -1.0, np.zeros(3)
-    for b in range(len(blocks)):
-        if most[b] <= best * (1.0 + 1e-9):
-            continue
-        count = 0
-        for k in range(near.shape[1]):
-            block = near[blocks[b], k]
-            if block < 0:
-                continue
-            _fill(block_order, block, start, order, mass, pooled, masses, count)
-            for c in range(_CELLS):
-                points[0, count + c], points[1, count + c], points[2, count + c] = cell_centre(
-                    block_order + _FINER, block * _CELLS + c
-                )
-            count += _CELLS
-        improved = False
-        for c in range(_CELLS):  # the block itself comes first
-            x, y, z = points[0, c], points[1, c], points[2, c]
-            value = 0.0
-            if kappa > 0.0:
-                for i in range(count):
-                    dx, dy, dz = x - points[0, i], y - points[1, i], z - points[2, i]
-                    part = max(0.0, 1.0 - kappa * (dx * dx + dy * dy + dz * dz) / 512.0)
-                    part *= part
-                    part *= part
-                    part *= part
-                    part *= part
-                    part *= part
-                    part *= part
-                    part *= part
-                    part *= part
-                    value += masses[i] * part
-            else:
-                for i in range(count):
-                    dx, dy, dz = x - points[0, i], y - points[1, i], z - points[2, i]
-                    value += masses[i] if dx * dx + dy * dy + dz * dz <= chord else 0.0
-            if value > best * (1.0 + 1e-9):
-                best = value
-                at[0], at[1], at[2] = x, y, z
-                improved = True
-        if improved and kappa > 0.0:
-            for _ in range(30):
-                sx = sy = sz = value = 0.0
-                for i in range(count):
-                    dx, dy, dz = at[0] - points[0, i], at[1] - points[1, i], at[2] - points[2, i]
-                    pull = masses[i] * np.exp(-0.5 * kappa * (dx * dx + dy * dy + dz * dz))
-                    value += pull
-                    sx += pull * points[0, i]
-                    sy += pull * points[1, i]
-                    sz += pull * points[2, i]
-                length = np.sqrt(sx * sx + sy * sy + sz * sz)
-                sx, sy, sz = sx / length, sy / length, sz / length
-                moved = (sx - at[0]) ** 2 + (sy - at[1]) ** 2 + (sz - at[2]) ** 2
-                at[0], at[1], at[2] = sx, sy, sz
-                best = max(best, value)
-                if moved < 1e-11:  # 20 m
-                    break
-    return at
-
-
-@numba.njit(cache=ON_DISK, nogil=True)
-def _about(here, far, far_mass, pooled, near, home, start, order, mass, reach):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
-    """The law as points, the coarser the farther: (n, 3), and their masses."""
-    ratio = len(pooled) // len(far_mass)
-    size = len(far_mass) + len(pooled) + near.shape[1] * _CELLS
-    points, masses = np.empty((3, size)), np.empty(size)
-    count = 0
-    for c in range(len(far_mass)):
-        if far_mass[c] < 1e-9:
-            continue
-        away = (far[c, 0] - here[0]) ** 2 + (far[c, 1] - here[1]) ** 2 + (far[c, 2] - here[2]) ** 2
-        if away > reach:
-            points[0, count], points[1, count], points[2, count] = far[c, 0], far[c, 1], far[c, 2]
-            masses[count] = far_mass[c]
-            count += 1
-            continue
-        for p in range(c * ratio, (c + 1) * ratio):
-            found = False
-            for k in range(near.shape[1]):
-                found |= near[home, k] == p
-            if not found and pooled[p] > 0.0:
-                points[0, count], points[1, count], points[2, count] = cell_centre(POOL_ORDER, np.int64(p))
-                masses[count] = pooled[p]
-                count += 1
-    fine = np.empty(_CELLS)
-    for k in range(near.shape[1]):
-        block = np.int64(near[home, k])
-        if block < 0:
-            continue
-        _fill(POOL_ORDER, block, start, order, mass, pooled, fine, 0)
-        for c in range(_CELLS):
-            points[0, count], points[1, count], points[2, count] = cell_centre(POOL_ORDER + _FINER, block * _CELLS + c)
-            masses[count] = fine[c]
-            count += 1
-    return points[:, :count].copy(), masses[:count]
+def _held(px, py, pz, masses, x, y, z, square):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+    """The mass within a squared chord of a point."""
+    value = 0.0
+    for i in range(len(masses)):
+        dx, dy, dz = x - px[i], y - py[i], z - pz[i]
+        value += masses[i] if dx * dx + dy * dy + dz * dz <= square else 0.0
+    return value
 
 
 @numba.njit(cache=ON_DISK, nogil=True, fastmath=True, inline="always")
-def _angle(square):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+def _kernel(u):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+    """exp(-u 2^_SQUARINGS)."""
+    part = 1.0 - u * (1.0 - u / 2.0 * (1.0 - u / 3.0 * (1.0 - u / 4.0 * (1.0 - u / 5.0 * (1.0 - u / 6.0)))))
+    part *= part
+    part *= part
+    part *= part
+    part *= part
+    part *= part
+    return part * part
+
+
+@numba.njit(cache=ON_DISK, nogil=True, fastmath=True)
+def _smoothed(px, py, pz, masses, x, y, z, kappa):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+    """The sum of kernels at a point, and where they pull it: not of length 1."""
+    scale = 0.5 * kappa / 2.0**_SQUARINGS
+    value = sx = sy = sz = 0.0
+    for i in range(len(masses)):
+        dx, dy, dz = x - px[i], y - py[i], z - pz[i]
+        u = scale * (dx * dx + dy * dy + dz * dz)
+        pull = masses[i] * _kernel(u if u < _MOST else _MOST)
+        value += pull
+        sx += pull * px[i]
+        sy += pull * py[i]
+        sz += pull * pz[i]
+    return value, sx, sy, sz
+
+
+@numba.njit(cache=ON_DISK, nogil=True, fastmath=True)
+def _smoothed_within(px, py, pz, masses, x, y, z, kappa, off):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+    """What the sum of kernels is at most at points within a chord of one: each kernel as if so much nearer."""
+    scale = 0.5 * kappa / 2.0**_SQUARINGS
+    value = 0.0
+    for i in range(len(masses)):
+        dx, dy, dz = x - px[i], y - py[i], z - pz[i]
+        away = np.sqrt(dx * dx + dy * dy + dz * dz) - off
+        away = away if away > 0.0 else 0.0
+        u = scale * away * away
+        value += masses[i] * _kernel(u if u < _MOST else _MOST)
+    return value
+
+
+@numba.njit(cache=ON_DISK, nogil=True)
+def _uphill(px, py, pz, masses, kappa, at):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+    """Moves a point to where the kernels about it pull it, until they don't; returns the greatest sum on the way."""
+    best = 0.0
+    for _ in range(30):
+        value, sx, sy, sz = _smoothed(px, py, pz, masses, at[0], at[1], at[2], kappa)
+        best = max(best, value)
+        length = np.sqrt(sx * sx + sy * sy + sz * sz)
+        sx, sy, sz = sx / length, sy / length, sz / length
+        moved = (sx - at[0]) ** 2 + (sy - at[1]) ** 2 + (sz - at[2]) ** 2
+        at[0], at[1], at[2] = sx, sy, sz
+        if moved < 1e-11:  # 20 m
+            break
+    return best
+
+
+@numba.njit(cache=ON_DISK, nogil=True)
+def _search(block_order, near, relative, prior, kappa, chord):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+    """The best cell centres of some blocks: by the kernel's sum, with a kappa; by the mass within a chord, with one."""
+    order, size = block_order + _FINER, near.shape[1] * _CELLS
+    px, py, pz, masses = np.empty(size), np.empty(size), np.empty(size), np.empty(size)
+    densest, mode, most, disc = -1.0, np.zeros(3), -1.0, np.zeros(3)
+    blocks = _heaviest(block_order, relative, prior)
+    for b in range(len(blocks)):
+        count = 0
+        for k in range(near.shape[1]):
+            block = np.int64(near[blocks[b], k])
+            if block >= 0:  # the block itself comes first
+                fill(order, block * _CELLS, (block + 1) * _CELLS, relative, prior, masses[count:])
+                count += _CELLS
+        held = masses[:count]
+        bound = held.sum()
+        smooth, within = kappa > 0.0 and bound > densest * _SAME, chord > 0.0 and bound > most * _SAME
+        if not (smooth or within):
+            continue
+        count = 0
+        for k in range(near.shape[1]):
+            block = np.int64(near[blocks[b], k])
+            if block >= 0:
+                part_centres(block_order, block, px[count:], py[count:], pz[count:])
+                count += _CELLS
+        improved = False
+        for first in range(0, _CELLS, 4):
+            # The four parts of a cell: about none of them is more than about the cell's centre, reaching as much
+            # farther as they are off it.
+            cx, cy, cz = cell_centre(order - 1, (blocks[b] * _CELLS + first) >> 2)
+            off = 0.0
+            for c in range(first, first + 4):
+                off = max(off, np.sqrt((px[c] - cx) ** 2 + (py[c] - cy) ** 2 + (pz[c] - cz) ** 2))
+            if smooth and _smoothed_within(px, py, pz, held, cx, cy, cz, kappa, off) * _SAME > densest:
+                for c in range(first, first + 4):
+                    value = _smoothed(px, py, pz, held, px[c], py[c], pz[c], kappa)[0]
+                    if value > densest * _SAME:
+                        densest, improved = value, True
+                        mode[0], mode[1], mode[2] = px[c], py[c], pz[c]
+            if within and _held(px, py, pz, held, cx, cy, cz, (chord + off) ** 2) * _SAME > most:
+                for c in range(first, first + 4):
+                    value = _held(px, py, pz, held, px[c], py[c], pz[c], chord**2)
+                    if value > most * _SAME:
+                        most = value
+                        disc[0], disc[1], disc[2] = px[c], py[c], pz[c]
+        if improved:
+            densest = max(densest, _uphill(px, py, pz, held, kappa, mode))
+    return mode, disc
+
+
+@numba.njit(cache=ON_DISK, nogil=True)
+def _about(here, far, far_mass, relative, prior):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+    """The law as points, the coarser the farther: (3, n), and their masses. From cells of an order down."""
+    orders, cells = np.empty(4 * _DEEPEST, np.int64), np.empty(4 * _DEEPEST, np.int64)
+    points, masses, made = np.empty((3, 2 * len(far_mass))), np.empty(2 * len(far_mass)), 0
+    for base in range(len(far_mass)):
+        mass = far_mass[base]
+        if mass < _LEAST:
+            continue
+        x, y, z = far[0, base], far[1, base], far[2, base]
+        away = (x - here[0]) ** 2 + (y - here[1]) ** 2 + (z - here[2]) ** 2
+        if away >= _OPENING * _OPENING * AREA[_FAR_ORDER]:
+            points[0, made], points[1, made], points[2, made], masses[made] = x, y, z, mass
+            made += 1
+            continue
+        orders[0], cells[0], count = _FAR_ORDER, base, 1
+        while count > 0:
+            count -= 1
+            order, cell = orders[count], cells[count]
+            x, y, z = cell_centre(order, cell)
+            away = (x - here[0]) ** 2 + (y - here[1]) ** 2 + (z - here[2]) ** 2
+            if order < _DEEPEST and away < _OPENING * _OPENING * AREA[order]:
+                for child in range(4):
+                    orders[count], cells[count] = order + 1, 4 * cell + child
+                    count += 1
+                continue
+            mass = mass_in(order, cell, relative, prior)
+            if mass > 0.0:
+                points[0, made], points[1, made], points[2, made], masses[made] = x, y, z, mass
+                made += 1
+    return points[:, :made].copy(), masses[:made].copy()
+
+
+@numba.njit(cache=ON_DISK, nogil=True, fastmath=True, inline="always")
+def angle(square):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
     """Angle of a squared chord, radians, within 2e-8 (Abramowitz & Stegun 4.4.46), and at least a metre."""
     back = square > 2.0
-    near = min(square, 4.0 - square) / 2.0  # 1 - cos, of the point or of its antipode
-    c = 1.0 - max(near, 0.0)
+    near = (4.0 - square if back else square) / 2.0  # 1 - cos, of the point or of its antipode
+    near = near if near > 0.0 else 0.0
+    c = 1.0 - near
     series = -0.0012624911
     series = series * c + 0.0066700901
     series = series * c - 0.0170881256
@@ -259,11 +317,12 @@ def _angle(square):  # type: ignore[no-untyped-def]  # pragma: no cover - compil
     series = series * c + 0.0889789874
     series = series * c - 0.2145988016
     series = series * c + 1.5707963050
-    angle = max(np.sqrt(max(near, 0.0)) * series, 1.6e-7)
-    return np.pi - angle if back else angle
+    turn = np.sqrt(near) * series
+    turn = turn if turn > 1.6e-7 else 1.6e-7
+    return np.pi - turn if back else turn
 
 
-@numba.njit(cache=ON_DISK, nogil=True, fastmath=True)
+@numba.njit(cache=ON_DISK, nogil=True, fastmath=True, error_model="numpy")
 def _expected(x, y, z, points, weights):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
     """The expected angle, its gradient and its Hessian in space, and Weiszfeld's scale, at a point."""
     cost = scale = gx = gy = gz = hxx = hyy = hzz = hxy = hxz = hyz = trace = 0.0
@@ -272,20 +331,18 @@ def _expected(x, y, z, points, weights):  # type: ignore[no-untyped-def]  # prag
         dx, dy, dz = px - x, py - y, pz - z
         square = dx * dx + dy * dy + dz * dz
         cosine = 1.0 - square / 2.0
-        sine = np.sqrt(max(square * (1.0 - square / 4.0), 1e-14))
-        angle = _angle(square)
-        cost += weights[i] * angle
+        sine = square * (1.0 - square / 4.0)
+        sine = np.sqrt(sine if sine > 1e-14 else 1e-14)
+        away = angle(square)
+        cost += weights[i] * away
         # Towards the point, in the tangent plane. One here, or opposite, has next to no direction.
-        ux, uy, uz = (
-            (px - cosine * x) / sine,
-            (py - cosine * y) / sine,
-            (pz - cosine * z) / sine,
-        )
+        steep = 1.0 / sine
+        ux, uy, uz = steep * (px - cosine * x), steep * (py - cosine * y), steep * (pz - cosine * z)
         gx -= weights[i] * ux
         gy -= weights[i] * uy
         gz -= weights[i] * uz
-        scale += weights[i] / angle
-        bend = weights[i] * cosine / sine
+        scale += weights[i] / away
+        bend = weights[i] * cosine * steep
         trace += bend
         hxx -= bend * ux * ux
         hyy -= bend * uy * uy

@@ -11,7 +11,8 @@ import numpy as np
 
 from im2gps_spark.grid import MAX_ORDER, Ints, MultiOrderMap, first_point, run_starts, to_nuniq
 from im2gps_spark.posterior.background import grid_order
-from im2gps_spark.posterior.cut import WHOLE, Cells, cut, search
+from im2gps_spark.posterior.curve import search
+from im2gps_spark.posterior.cut import WHOLE, Cells, cut
 from im2gps_spark.posterior.density import Density
 from im2gps_spark.posterior.kernels import ON_DISK
 from im2gps_spark.posterior.windows import Layer, spread

@@ -12,7 +12,7 @@ from im2gps_spark.posterior.density import Density
 from im2gps_spark.posterior.gazetteer import Gazetteer, Name
 from im2gps_spark.posterior.law import Law
 from im2gps_spark.posterior.parts import Part, connected_parts
-from im2gps_spark.posterior.points import DISC_RADII_KM, find_disc, find_median, find_mode
+from im2gps_spark.posterior.points import find_median, find_mode_and_discs
 from im2gps_spark.posterior.refine import refine
 from im2gps_spark.sphere import UNIFORM_ENTROPY, Floats, coordinates
 
@@ -77,10 +77,11 @@ def summarise(density: Density, tolerance: float) -> Summary:
     relative = refine(density, tolerance).check()
     law = Law.of(relative, density.background)
     parts = connected_parts(law)
+    mode, discs = find_mode_and_discs(law)
     return Summary(
         map=relative,
-        mode=find_mode(law),
-        discs=[find_disc(law, radius) for radius in DISC_RADII_KM],
+        mode=mode,
+        discs=discs,
         median=find_median(law),
         entropy=law.entropy,
         information_over_prior=law.information_over_prior,

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numba
 import numpy as np
 
-from im2gps_spark.grid import MAX_ORDER, Ints, run_starts
+from im2gps_spark.grid import MAX_ORDER, Ints
 from im2gps_spark.posterior.background import BLOCK, BLOCK_ORDERS, Background, grid_order
 from im2gps_spark.posterior.kernels import ON_DISK
 from im2gps_spark.sphere import Floats, concentration
@@ -56,14 +56,26 @@ def pooled_votes(curve: Ints, places: Floats, votes: Floats, order: int) -> tupl
         votes: (k,) of one width; those of 0 are left out.
         order: of the cells.
     """
-    heard = votes > 0
-    cell = curve[heard] >> (2 * (MAX_ORDER - order))
-    if not len(cell):
-        return cell, np.zeros((0, 3)), np.zeros(0)
-    first = run_starts(cell)
-    total = np.add.reduceat(votes[heard], first)
-    mean = np.add.reduceat(places[heard] * votes[heard, None], first)
-    return cell[first], mean / np.sqrt(np.einsum("ij,ij->i", mean, mean))[:, None], total
+    return _pooled(curve >> (2 * (MAX_ORDER - order)), places, votes)  # type: ignore[no-any-return]
+
+
+@numba.njit(cache=ON_DISK, nogil=True)
+def _pooled(cell, places, votes):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+    cells, total, middle, n = np.empty(len(cell), np.int64), np.zeros(len(cell)), np.zeros((len(cell), 3)), 0
+    for j in range(len(cell)):
+        if votes[j] <= 0.0:
+            continue
+        if n == 0 or cells[n - 1] != cell[j]:
+            cells[n] = cell[j]
+            n += 1
+        total[n - 1] += votes[j]
+        for axis in range(3):
+            middle[n - 1, axis] += votes[j] * places[j, axis]
+    for i in range(n):
+        length = np.sqrt(middle[i, 0] ** 2 + middle[i, 1] ** 2 + middle[i, 2] ** 2)
+        for axis in range(3):
+            middle[i, axis] /= length
+    return cells[:n], middle[:n], total[:n]
 
 
 def spread(
@@ -106,30 +118,49 @@ def window_masses(background: Background, places: Floats, curve: Ints, width_km:
     return np.asarray(_masses(places, slots, level.around, level.centres, level.mass, float(concentration(width_km))))
 
 
-# Below this part of its peak a kernel is not worth a block.
-_NOTHING = 1e-5
+# A block whose kernels sum to less than this part of their peak is not worth it. (Of a sum the compiler makes vector
+# instructions, of a maximum it does not.)
+_NOTHING = np.float32(1e-5)
 
 
 # Views cost as much as the sums below: the loops index the arrays themselves.
-@numba.njit(cache=ON_DISK, nogil=True, fastmath=True)
+@numba.njit(cache=ON_DISK, nogil=True, fastmath=True, error_model="numpy", inline="always")
 def _kernel(x, y, z, slot, centres, mass, kappa, row, out):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
-    """Kernels of peak 1 about a place at the cells of a block; the prior's mass under them, and the largest."""
+    """Kernels of peak 1 about a place at the cells of a block; the prior's mass under them, and their sum."""
     scale = np.float32(0.5 * kappa / 2.0**_SQUARINGS)
     for c in range(BLOCK):
         dx, dy, dz = x - centres[slot, 0, c], y - centres[slot, 1, c], z - centres[slot, 2, c]
-        u = min(_MOST, scale * (dx * dx + dy * dy + dz * dz))
+        u = scale * (dx * dx + dy * dy + dz * dz)
+        u = u if u < _MOST else _MOST
         value = _ONE - u * (_ONE - u * (_HALF - u * _SIXTH))
-        for _ in range(_SQUARINGS):
-            value *= value
+        # Squared five times (_SQUARINGS).
+        value *= value
+        value *= value
+        value *= value
+        value *= value
+        value *= value
         out[row, c] = value
-    total, largest = _NONE, _NONE
+    under, total = _NONE, _NONE
     for c in range(BLOCK):
-        total += mass[slot, c] * out[row, c]
-        largest = max(largest, out[row, c])
-    return total, largest
+        under += mass[slot, c] * out[row, c]
+        total += out[row, c]
+    return under, total
 
 
-@numba.njit(cache=ON_DISK, nogil=True, fastmath=True)
+# Apart from the loop that calls it, so that the compiler sees that what is read and what is written don't overlap.
+@numba.njit(cache=ON_DISK, nogil=True, fastmath=True, error_model="numpy")
+def _add(ratio, here, kernel, row, scale, x, y, z):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
+    for c in range(BLOCK):
+        ratio[here, 0, c] += scale * kernel[row, c]
+    for c in range(BLOCK):
+        ratio[here, 1, c] += x * kernel[row, c]
+    for c in range(BLOCK):
+        ratio[here, 2, c] += y * kernel[row, c]
+    for c in range(BLOCK):
+        ratio[here, 3, c] += z * kernel[row, c]
+
+
+@numba.njit(cache=ON_DISK, nogil=True, fastmath=True, error_model="numpy")
 def _masses(places, slots, around, centres, mass, kappa):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
     out = np.zeros(len(places))
     kernel = np.empty((1, BLOCK), np.float32)
@@ -142,7 +173,7 @@ def _masses(places, slots, around, centres, mass, kappa):  # type: ignore[no-unt
     return out
 
 
-@numba.njit(cache=ON_DISK, nogil=True, fastmath=True)
+@numba.njit(cache=ON_DISK, nogil=True, fastmath=True, error_model="numpy")
 def _spread(places, votes, slots, around, centres, mass, made, kappa, first, into, ratio):  # type: ignore[no-untyped-def]  # pragma: no cover - compiled
     """Adds windows to the rows of ``into`` and ``ratio`` from ``first`` on; returns slots and mass, row by row."""
     local = np.full(made, -1, np.int32)
@@ -157,11 +188,10 @@ def _spread(places, votes, slots, around, centres, mass, made, kappa, first, int
             near[k] = False
             slot = around[slots[j], k]
             if slot >= 0:
-                part, largest = _kernel(x, y, z, slot, centres, mass, kappa, k, kernel)
+                part, all_of_it = _kernel(x, y, z, slot, centres, mass, kappa, k, kernel)
                 total += part
-                near[k] = largest > _NOTHING
+                near[k] = all_of_it > _NOTHING
         scale = np.float32(votes[j] / total)
-        pull_x, pull_y, pull_z = scale * x, scale * y, scale * z
         for k in range(around.shape[1]):
             if not near[k]:
                 continue
@@ -172,15 +202,7 @@ def _spread(places, votes, slots, around, centres, mass, made, kappa, first, int
                 count += 1
                 ratio[local[slot]] = _NONE
             here = local[slot]
-            # One array at a time: of several at once the compiler can't tell that they don't overlap.
-            for c in range(BLOCK):
-                ratio[here, 0, c] += scale * kernel[k, c]
-            for c in range(BLOCK):
-                ratio[here, 1, c] += pull_x * kernel[k, c]
-            for c in range(BLOCK):
-                ratio[here, 2, c] += pull_y * kernel[k, c]
-            for c in range(BLOCK):
-                ratio[here, 3, c] += pull_z * kernel[k, c]
+            _add(ratio, here, kernel, k, scale, scale * x, scale * y, scale * z)
     steep = np.float32(kappa)
     held = np.zeros(count)
     for n in range(count):

@@ -4,7 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from im2gps_spark.grid import MAX_ORDER, MultiOrderMap, cell_centres, cell_side_radians, cells_at, neighbours
-from im2gps_spark.posterior.background import BLOCK, BLOCK_ORDERS, TOP_ORDER, Background, grid_order, rings
+from im2gps_spark.posterior.background import BLOCK, BLOCK_ORDERS, Background, grid_order, rings
+from im2gps_spark.posterior.curve import TOP_ORDER
 from im2gps_spark.posterior.refine import refine
 from im2gps_spark.posterior.summary import summarise
 from im2gps_spark.sphere import EARTH_RADIUS_KM, distance_km

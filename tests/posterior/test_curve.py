@@ -2,7 +2,7 @@ import hpgeom
 import numpy as np
 import pytest
 
-from im2gps_spark.posterior.curve import cell_centre
+from im2gps_spark.posterior.curve import cell_centre, part_centres
 
 
 def some_cells(order: int) -> np.ndarray:
@@ -30,3 +30,12 @@ def test_all_cells_of_a_coarse_order(order):
     np.testing.assert_allclose(
         found, np.stack(hpgeom.pixel_to_vector(1 << order, cells, nest=True), axis=-1), atol=1e-14
     )
+
+
+@pytest.mark.parametrize("order", [0, 1, 2, 5, 7, 20])
+def test_centres_of_a_cells_parts_are_those_of_healpix(order):
+    for cell in some_cells(order).tolist():
+        found = np.empty((3, 64))
+        part_centres(order, cell, *found)
+        expected = hpgeom.pixel_to_vector(8 << order, cell * 64 + np.arange(64), nest=True)
+        np.testing.assert_allclose(found, expected, atol=1e-14)

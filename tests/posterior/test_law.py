@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from im2gps_spark.grid import MultiOrderMap, resolve, to_nuniq
+from im2gps_spark.grid import MAX_ORDER, MultiOrderMap, resolve, to_nuniq
 from im2gps_spark.posterior.background import Background
-from im2gps_spark.posterior.law import POOL_ORDER, Law
+from im2gps_spark.posterior.curve import TOP_ORDER
+from im2gps_spark.posterior.law import Law, fill, mass_in
 from im2gps_spark.posterior.refine import refine
 from im2gps_spark.posterior.region import Ranking
 from im2gps_spark.posterior.summary import divergence, entropy
@@ -23,10 +24,11 @@ def pair(seed: int, splits: int = 60, prior_splits: int = 60) -> tuple[MultiOrde
 
 
 def same(law: Law, exact: MultiOrderMap) -> None:
-    assert np.array_equal(law.start, exact.starts)
-    assert np.array_equal(law.order, exact.order)
-    np.testing.assert_allclose(law.mass, exact.mass, rtol=1e-9)
-    np.testing.assert_allclose(law.log_density, np.log(exact.density), rtol=1e-9, atol=1e-9)
+    assert np.array_equal(law.cells.cells, exact.cells)
+    np.testing.assert_allclose(law.cells.mass, exact.mass, rtol=1e-9)
+    found = [mass_in(order, index, law.map, law.prior) for order, index in zip(exact.order, exact.index, strict=True)]
+    np.testing.assert_allclose(found, exact.mass, rtol=1e-9)
+    assert law.top == pytest.approx(np.log(exact.density.max()), abs=1e-9)
 
 
 @settings(max_examples=40, deadline=None, derandomize=True)
@@ -73,7 +75,7 @@ def test_cells_without_mass_have_none_and_count_for_nothing():
     only = MultiOrderMap(to_nuniq(3, np.arange(len(mass))), mass)
     for law in (Law.of(only, UNIFORM), Law.resolved(only)):
         assert law.entropy == pytest.approx(np.log(4 * np.pi / 768))
-        assert np.isneginf(law.log_density[law.mass == 0]).all()
+        assert np.count_nonzero(law.cells.mass) == 1
         assert law.area_km2(np.array([0.5, 0.9])) == pytest.approx(SPHERE_AREA_KM2 / 768 * np.array([0.5, 0.9]))
     assert Law.of(only, UNIFORM).information_over_prior == pytest.approx(np.log(768))
 
@@ -96,9 +98,10 @@ def test_what_lies_above_the_threshold_holds_the_level_and_a_bin_less_does_not(s
     relative, over = pair(seed, 200, 200)
     law = Law.of(relative, over)
     threshold = law.threshold(level)
-    inside = law.log_density >= threshold
-    assert law.mass[inside].sum() >= level * (1 - 1e-9)
-    assert law.mass[law.log_density >= threshold + 0.01 + 1e-9].sum() < level * (1 + 1e-9)
+    log_density = np.log(law.cells.density)
+    inside = log_density >= threshold
+    assert law.cells.mass[inside].sum() >= level * (1 - 1e-9)
+    assert law.cells.mass[log_density >= threshold + 0.01 + 1e-9].sum() < level * (1 + 1e-9)
     exact = Ranking(resolve(relative, over.map)).densest(level)
     assert np.isin(exact, np.flatnonzero(inside)).all()
 
@@ -108,9 +111,29 @@ def test_what_lies_above_the_threshold_holds_the_level_and_a_bin_less_does_not(s
 def test_pooled_masses_are_those_of_the_cells(seed):
     relative, over = pair(seed)
     law, exact = Law.of(relative, over), resolve(relative, over.map)
-    for order in (POOL_ORDER, 4, 0):
+    for order in (TOP_ORDER, 7, 4, 0):
         cells = np.arange(12 * 4**order)
         np.testing.assert_allclose(law.pooled_to(order), exact.mass_within(order, cells), rtol=1e-7, atol=1e-15)
+
+
+@settings(max_examples=30, deadline=None, derandomize=True)
+@given(SEEDS, st.integers(0, 12))
+def test_masses_are_right_in_single_cells_of_any_order_and_in_runs_of_them(seed, order):
+    """Coarser and finer than the map's cells, than the prior's, and than what is summed beforehand."""
+    rng = np.random.default_rng(seed)
+    over = Background(random_map(rng, 300, deepest=12))
+    relative = random_map(rng, 300, deepest=11)
+    law, exact = Law.of(relative, over), resolve(relative, over.map)
+    deep = np.concatenate(
+        [relative.starts[relative.order > 8], over.map.starts[over.map.order > 8], over.map.starts[:5]]
+    )
+    for index in (rng.choice(deep, 10) >> (2 * (MAX_ORDER - order))).tolist():
+        expected = float(exact.mass_within(order, np.array([index]))[0])
+        assert mass_in(order, index, law.map, law.prior) == pytest.approx(expected, rel=1e-7, abs=1e-15)
+        run = np.arange(index, min(index + 40, 12 * 4**order))
+        out = np.full(len(run), np.nan)
+        fill(order, index, index + len(run), law.map, law.prior, out)
+        np.testing.assert_allclose(out, exact.mass_within(order, run), rtol=1e-7, atol=1e-15)
 
 
 def test_densities_sixty_nats_below_the_densest_are_one():

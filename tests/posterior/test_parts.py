@@ -7,7 +7,8 @@ from scipy.sparse.csgraph import connected_components
 
 from im2gps_spark.grid import MAX_ORDER, MultiOrderMap, area_km2, cell_centres, cells_at, neighbours, to_nuniq
 from im2gps_spark.posterior.law import Law
-from im2gps_spark.posterior.parts import BRIDGE_ORDER, LEVEL, connected_parts
+from im2gps_spark.posterior.parts import LEVEL, connected_parts
+from im2gps_spark.posterior.ranked import BRIDGE_ORDER
 from im2gps_spark.posterior.refine import refine
 from im2gps_spark.sphere import EARTH_RADIUS_KM, SPHERE_AREA_KM2, concentration, distance_km, unit_vectors
 from tests.posterior.laws import PLACES, SEEDS, at, corpus, mixture, random_map
@@ -30,15 +31,17 @@ def cap_radius_km(mass, width_km):
 
 def by_brute_force(law: Law, level: float) -> tuple[list[float], list[float]]:
     """Masses and areas of the parts: one by one, on cells of the order in which what touches is one."""
-    inside = law.log_density >= law.threshold(level)
+    written = law.cells
+    inside = np.log(written.density) >= law.threshold(level)
     n = 12 * 4**BRIDGE_ORDER
     mass, area = np.zeros(n), np.zeros(n)
     for i in np.flatnonzero(inside):
-        end = law.start[i] + (1 << (2 * (MAX_ORDER - int(law.order[i]))))
+        start = written.starts[i]
+        end = start + (1 << (2 * (MAX_ORDER - int(written.order[i]))))
         shift = 2 * (MAX_ORDER - BRIDGE_ORDER)
-        cells = np.arange(law.start[i] >> shift, max((end >> shift), (law.start[i] >> shift) + 1))
-        mass[cells] += law.mass[i] / len(cells)
-        area[cells] += np.pi / 3 / 4.0 ** law.order[i] / len(cells)
+        cells = np.arange(start >> shift, max((end >> shift), (start >> shift) + 1))
+        mass[cells] += written.mass[i] / len(cells)
+        area[cells] += np.pi / 3 / 4.0 ** written.order[i] / len(cells)
     on = area > 0
     beside = neighbours(BRIDGE_ORDER, np.arange(n))
     source, slot = np.nonzero(on[:, None] & (beside >= 0) & on[beside])
@@ -136,16 +139,16 @@ def test_a_part_of_one_cell_has_the_cells_own_radius(order):
 def test_nine_tenths_of_a_part_lie_within_its_radius(seed):
     """To a cell, and to the hundredth that distances are told apart to."""
     law = Law.resolved(random_map(np.random.default_rng(seed), 100, deepest=5))
+    cells = law.cells
     for part in connected_parts(law, 0.5, most=1):
-        centres = cell_centres(law.order, law.start >> (2 * (MAX_ORDER - law.order)))
-        held = law.log_density >= law.threshold(0.5)
-        reach = EARTH_RADIUS_KM / np.sqrt(3.0) / 2.0**law.order
-        far = distance_km(centres, part.peak)
+        held = np.log(cells.density) >= law.threshold(0.5)
+        reach = EARTH_RADIUS_KM / np.sqrt(3.0) / 2.0**cells.order
+        far = distance_km(cells.centres, part.peak)
         within = held & (far + reach <= part.radius_km * 1.02)
         if len(connected_parts(law, 0.5)) == 1:
-            assert law.mass[within].sum() >= 0.9 * part.mass * (1 - 1e-9)
+            assert cells.mass[within].sum() >= 0.9 * part.mass * (1 - 1e-9)
             nearer = held & (far + reach <= part.radius_km * 0.98)
-            assert law.mass[nearer].sum() <= 0.9 * part.mass * (1 + 1e-9)
+            assert cells.mass[nearer].sum() <= 0.9 * part.mass * (1 + 1e-9)
 
 
 def test_a_region_of_many_cells_is_measured_as_one_of_few():

@@ -5,11 +5,19 @@ from hypothesis import strategies as st
 from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
-from im2gps_spark.grid import MAX_ORDER, MultiOrderMap, cell_centres, cells_at
+from im2gps_spark.grid import MultiOrderMap, cell_centres, cells_at
 from im2gps_spark.posterior.background import Background
 from im2gps_spark.posterior.density import Density
 from im2gps_spark.posterior.law import Law
-from im2gps_spark.posterior.points import DISC_RADII_KM, MODE_WIDTH_KM, beside, find_disc, find_median, find_mode
+from im2gps_spark.posterior.points import (
+    DISC_RADII_KM,
+    MODE_WIDTH_KM,
+    beside,
+    find_disc,
+    find_median,
+    find_mode,
+    find_mode_and_discs,
+)
 from im2gps_spark.posterior.prior import prior_map
 from im2gps_spark.posterior.refine import refine
 from im2gps_spark.sphere import EARTH_RADIUS_KM, Floats, concentration, distance_km, normalised, unit_vectors
@@ -39,8 +47,7 @@ class Crumbs:
     """A law as points of equal mass: what is asked of it is asked of these, within 1 / sqrt(their number)."""
 
     def __init__(self, law: Law, n: int = 40_000) -> None:
-        cells = 4 * 4**law.order + (law.start >> (2 * (MAX_ORDER - law.order)))
-        self.points = inside(MultiOrderMap(cells, law.mass), n, np.random.default_rng(0))
+        self.points = inside(law.cells, n, np.random.default_rng(0))
         self._tree = cKDTree(self.points)
 
     def smoothed(self, places: Floats) -> Floats:
@@ -74,8 +81,7 @@ def towns(seed: int) -> Density:
 
 def rivals(law: Law, density: Density, rng: np.random.Generator) -> Floats:
     """Places that may beat a point: the law's densest cells, and about the neighbours."""
-    densest = np.argsort(-law.log_density)[:300]
-    centres = cell_centres(law.order[densest], law.start[densest] >> (2 * (MAX_ORDER - law.order[densest])))
+    centres = law.cells.centres_of(np.argsort(-law.cells.density)[:300])
     about = [around(np.repeat(density.places[:20], 5, axis=0), width, rng) for width in (10.0, 50.0, 200.0)]
     return np.concatenate([centres, density.places, *about])
 
@@ -145,6 +151,14 @@ def test_the_prior_may_outweigh_the_neighbours():
 
 
 # Discs
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_one_look_for_mode_and_discs_finds_what_looks_of_their_own_find(seed):
+    law = law_of(towns(seed))
+    mode, discs = find_mode_and_discs(law)
+    assert np.array_equal(mode, find_mode(law))
+    assert np.array_equal(discs, [find_disc(law, radius) for radius in DISC_RADII_KM])
 
 
 @NAMES

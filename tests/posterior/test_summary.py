@@ -277,7 +277,7 @@ def test_a_summary_holds_together(seed, n):
     assert masses == sorted(masses, reverse=True)
     assert len(summary.names) == len(summary.parts) <= 10
     assert sum(masses) <= 1.0
-    assert law.mass.sum() == pytest.approx(1.0)
+    assert law.cells.mass.sum() == pytest.approx(1.0)
 
 
 def test_a_crowd_outweighs_a_heavy_one_alone():
