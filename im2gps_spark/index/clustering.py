@@ -16,7 +16,7 @@ ITERATIONS = 20
 # Of fewer lists, plain k-means takes a second or two; from so many on, two levels are worth the little they lose, and
 # these passes win back most of that (measured, docs/index.md).
 TWO_LEVELS = 1024
-NEAR_PASSES = 3
+NEAR_PASSES = 2
 NEAR_GROUPS = 4
 _BLOCK = 2**16
 """Vectors that notes are kept on at once."""
