@@ -49,8 +49,8 @@ _ENCODED = pa.schema(
     ]
 )
 _KNOWN = ("photo_id", "latitude", "longitude", "owner", "owner_photos", "accuracy")
-# Vectors that are summed at a time: in float64, 80 MiB of 256 numbers.
-_AT_ONCE = 40_000
+# Vectors that are summed at a time: in float64, 20 MiB of 256 numbers.
+_AT_ONCE = 10_000
 _WRITTEN = pa.schema(
     [
         ("shard", pa.int64()),
@@ -216,7 +216,7 @@ def _write_shards(
     """In a Python worker: rows sorted by shard and id to files.
 
     A shard passes through this machine's disk, twice its files' size. Memory holds its codes, 32 bytes a photo besides,
-    and 40,000 vectors at a time.
+    and 10,000 vectors at a time.
     """
     trained = Trained.from_bytes(data.value)  # type: ignore[attr-defined]
     pieces = (piece for batch in batches for piece in rows_alike(batch, "shard"))
