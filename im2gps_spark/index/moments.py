@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from im2gps_spark.sphere import Floats
 
-# Vectors that are summed at a time: in float64, 80 MiB of 256 numbers.
-_AT_ONCE = 40_000
+# Vectors that are summed at a time: in float64, 20 MiB of 256 numbers.
+_AT_ONCE = 10_000
 
 
 @dataclass(frozen=True)

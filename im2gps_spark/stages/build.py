@@ -238,7 +238,7 @@ def _write_shards(
     """In a Python worker: rows sorted by shard and id to files.
 
     A shard passes through this machine's disk, twice its files' size. Memory holds its codes, 32 bytes a photo besides,
-    and 40,000 vectors at a time.
+    and 10,000 vectors at a time.
     """
     trained = Trained.from_bytes(data.value)  # type: ignore[attr-defined]
     pieces = (piece for batch in batches for piece in rows_alike(batch, "shard"))
