@@ -94,25 +94,16 @@ def _before(given: Given) -> Manifest | None:
 
 
 @dataclass(frozen=True)
-class _Changes:
-    """What a version lacks, and what it has too much.
+class _Gone:
+    """What a version has too much.
 
     Attributes:
-        added: photos, as ``with_owners`` gives them.
-        n: how many they are.
         removed: by shard, ids.
         from_base: shards with photos among those that are in their own files.
     """
 
-    added: DataFrame
-    n: int
     removed: dict[int, np.ndarray]
     from_base: frozenset[int]
-
-    @property
-    def size(self) -> int:
-        """Photos that come and go."""
-        return self.n + sum(len(ids) for ids in self.removed.values())
 
 
 def _extended(given: Given, before: Manifest) -> str:
@@ -131,9 +122,8 @@ def _extended(given: Given, before: Manifest) -> str:
         if sum(counts) > _MOST_CHANGES * sum(before.rows):
             run.say(f"{counts[0]} photos came and {counts[1]} went: half of index {before.index_version} would change")
             return whole_version(given)
-        changes = _Changes(added, counts[0], *_by_shard(gone))
         run.say(f"index {name}: {counts[0]} photos come to {before.index_version} and {counts[1]} go")
-        _write_extension(given, before, changes, name)
+        _write_extension(given, before, added, _by_shard(gone), name)
     finally:
         added.unpersist()
         stored.unpersist()
@@ -161,36 +151,32 @@ def _read_stored(batches: Iterable[pa.RecordBatch], index: Manifest, folder: Fol
                 yield pa.RecordBatch.from_arrays([*known, *place], schema=_STORED)
 
 
-def _by_shard(gone: DataFrame) -> tuple[dict[int, np.ndarray], frozenset[int]]:
-    """The ids that go from each shard, and the shards whose own files they are in."""
+def _by_shard(gone: DataFrame) -> _Gone:
     table = gone.select("shard", "part", "photo_id").toArrow()
     shard, photo = (table.column(name).to_numpy() for name in ("shard", "photo_id"))
     from_base = np.array(table.column("part").to_pylist(), object) == BASE
     removed = {int(number): np.sort(photo[shard == number]) for number in np.unique(shard)}
-    return removed, frozenset(np.unique(shard[from_base]).tolist())
+    return _Gone(removed, frozenset(np.unique(shard[from_base]).tolist()))
 
 
-def _write_extension(given: Given, before: Manifest, changes: _Changes, name: str) -> None:
+def _write_extension(given: Given, before: Manifest, added: DataFrame, gone: _Gone, name: str) -> None:
     """The parts that change, side by side; the files that do not are shared; the manifest last."""
     library, spark = given.run.library, given.corpus.sparkSession
     source, target = (library.version_folder(version) for version in (before.index_version, name))
     data = spark.sparkContext.broadcast(given.data)
-    shard_of_list = F.array(*(F.lit(shard) for shard in before.shard_of_list))
-    encoded = changes.added.mapInArrow(partial(encode, data=data), spark_schema(ENCODED))
-    placed = encoded.withColumn("shard", shard_of_list[F.col("list").cast("int")].cast("bigint"))
+    encoded = added.mapInArrow(partial(encode, data=data), spark_schema(ENCODED))
+    numbers = spark.createDataFrame(list(enumerate(before.shard_of_list)), "list bigint, shard bigint")
+    placed = encoded.join(F.broadcast(numbers), "list")
     # A shard that photos only go from has a task, too: a row without a photo.
-    columns = [F.lit(None).cast(kind).alias(name) for name, kind in placed.dtypes if name != "shard"]
-    bare = spark.createDataFrame([(shard,) for shard in changes.removed], "shard bigint").select(*columns, "shard")
+    columns = [F.lit(None).cast(kind).alias(column) for column, kind in placed.dtypes if column != "shard"]
+    bare = spark.createDataFrame([(shard,) for shard in gone.removed], "shard bigint").select(*columns, "shard")
     ordered = placed.unionByName(bare).repartition(before.shards, "shard").sortWithinPartitions("shard", "photo_id")
     work = partial(
         _grow_shards, before=before, source=source, target=target, data=data,
-        changes=(changes.removed, changes.from_base), max_delta=given.run.config.index.max_delta,
+        gone=spark.sparkContext.broadcast(gone), max_delta=given.run.config.index.max_delta,
     )  # fmt: skip
     written = [row.asDict() for row in ordered.mapInArrow(work, spark_schema(_WRITTEN)).collect()]
     _write_manifest(given, before, written, name)
-
-
-Removed = tuple[dict[int, np.ndarray], frozenset[int]]
 
 
 def _grow_shards(
@@ -199,17 +185,17 @@ def _grow_shards(
     source: Folder,
     target: Folder,
     data: Broadcast,
-    changes: Removed,
+    gone: Broadcast,
     max_delta: float,
 ) -> Iterator[pa.RecordBatch]:
     """In a Python worker: the parts of shards that change, one shard in memory at a time."""
     trained = Trained.from_bytes(data.value)
-    removed, from_base = changes
+    without: _Gone = gone.value
     for shard, table in runs_of(batches, "shard"):
         came = table.filter(pc.is_valid(table.column("photo_id"))).combine_chunks().to_batches()
         rows = joined([rows_of(batch) for batch in came] or [no_rows(trained)])
-        change = Change(shard, rows, removed.get(shard, np.zeros(0, np.int64)))
-        merged = merges(before, change, shard in from_base, max_delta)
+        change = Change(shard, rows, without.removed.get(shard, np.zeros(0, np.int64)))
+        merged = merges(before, change, shard in without.from_base, max_delta)
         yield pa.RecordBatch.from_pylist([_grow(change, merged, trained, before, source, target)], schema=_WRITTEN)
 
 
