@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-CODE_US, VECTOR_US = 0.016, 0.95
+CODE_US, VECTOR_US = 0.016, 0.27
 """Microseconds of one core to scan a code, with its part of its list's tables, and to compare a vector of 128 numbers
 again (benchmarks/bench_tune.py). Only their ratio matters to the choice."""
 
