@@ -14,6 +14,7 @@ from pyspark.sql import SparkSession
 from im2gps_spark.analyst import connect
 from im2gps_spark.errors import StageError, UsageError
 from im2gps_spark.index.library import Library
+from im2gps_spark.index.owners import Owners
 from im2gps_spark.index.search import Index
 from im2gps_spark.photos.reasons import Reason, Status
 from im2gps_spark.photos.tombstone import owner_tombstone, photo_tombstone
@@ -215,8 +216,15 @@ def test_the_index_is_whole_and_its_other_shards_are_as_they_were(forgotten):
             assert len(index.shard(shard).photo_id) == manifest.rows[shard] == index.shard(shard).index.ntotal
         assert sorted(held) == sorted(set(CORPUS) - GONE)
         before = forgotten.shards[str(folder)]
-        assert set(now[str(folder)]) == set(before)
-        kept = {name for name in before if now[str(folder)][name] == before[name]}
+        (owners,) = set(before) - set(now[str(folder)])
+        assert set(now[str(folder)]) == set(before) - {owners} | {manifest.owners}
+        known = (
+            Owners.from_bytes(files[name]) for files, name in ((before, owners), (now[str(folder)], manifest.owners))
+        )
+        was, left = ({*map(int, one.owner)} for one in known)
+        assert len(was - left) == 1
+        assert left < was
+        kept = {name for name in before if now[str(folder)].get(name) == before[name]}
         assert {"moments.npz", "trained.faiss", "prior.json"} <= kept
 
 
