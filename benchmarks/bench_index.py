@@ -24,7 +24,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.harness import keep
+from benchmarks.harness import best_of, keep
 from benchmarks.index_corpus import Corpus, descriptors
 from im2gps_spark.index.manifest import shard_files
 from im2gps_spark.index.routed import Routed
@@ -53,14 +53,8 @@ class Opened(Index):
 
 
 def cpu_s(work: Callable[[], object], runs: int = 3) -> float:
-    """CPU seconds of the fastest of some runs, after one that warms up."""
-    work()
-    times = []
-    for _ in range(runs):
-        begin = time.process_time()
-        work()
-        times.append(time.process_time() - begin)
-    return min(times)
+    """CPU seconds of the fastest of some runs."""
+    return best_of(work, runs, time.process_time)
 
 
 def opened(path: Path) -> Any:
@@ -90,7 +84,7 @@ def shards_by_code(index: Index, queries: Routed) -> Found:
     ids, filled = np.full(distance.shape, -1, np.int64), np.zeros(len(queries), np.int64)
     for number, which, mine in index.by_shard(queries):
         there = filled[which, None] + np.arange(K)
-        distance[which[:, None], there], ids[which[:, None], there] = index.shard(number).scan(
+        distance[which[:, None], there], ids[which[:, None], there] = index.parts(number)[0].scan(
             mine.vectors, mine.lists, mine.near, K
         )
         filled[which] += K
@@ -137,7 +131,7 @@ def grown(what: str, folder: Path) -> None:
         by_code(index, queries)
     elif what == "codes":
         index = Index(DiskFolder(folder / "version"))
-        index.shard(shard).scan(mine.vectors, mine.lists, mine.near, K)
+        index.parts(shard)[0].scan(mine.vectors, mine.lists, mine.near, K)
     else:
         index = Index(DiskFolder(folder / "version"))
         index.search_shard(shard, mine, photos, None, K)

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.bench_recipe import row_bytes
-from benchmarks.harness import keep
+from benchmarks.harness import best_of, keep
 from im2gps_spark.evaluation.scores import drawn
 from im2gps_spark.grid import MultiOrderMap, resolve
 from im2gps_spark.neighbours import Candidates
@@ -120,14 +120,8 @@ def main() -> None:
 
 
 def _best_of(work: Callable[[], object], runs: int) -> float:
-    """Seconds of the processor that the fastest of some runs takes, after one that warms up."""
-    work()
-    times = []
-    for _ in range(runs):
-        begin = time.process_time()
-        work()
-        times.append(time.process_time() - begin)
-    return min(times)
+    """Seconds of the processor that the fastest of some runs takes."""
+    return best_of(work, runs, time.process_time)
 
 
 def _each(step: Callable[[Any], object], inputs: list[Any]) -> None:

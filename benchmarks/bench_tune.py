@@ -19,7 +19,7 @@ from pathlib import Path
 import faiss
 import numpy as np
 
-from benchmarks.harness import keep
+from benchmarks.harness import best_of, keep
 from im2gps_spark.index.plan import plan
 from im2gps_spark.index.routed import Routed
 from im2gps_spark.index.search import Index
@@ -71,14 +71,8 @@ def codes_of(index: Index, routed: Routed) -> int:
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """Of this thread, the least of some runs after one that warms up."""
-    work()
-    best = np.inf
-    for _ in range(RUNS):
-        begin = time.thread_time()
-        work()
-        best = min(best, time.thread_time() - begin)
-    return float(best)
+    """Of this thread, the least of some runs."""
+    return best_of(work, RUNS, time.thread_time)
 
 
 if __name__ == "__main__":

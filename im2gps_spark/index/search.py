@@ -131,10 +131,6 @@ class Index:
             self._open = (number, [Shard(self._file(codes), self._file(rows), lists) for codes, rows in files])
         return self._open[1]
 
-    def shard(self, number: int) -> Shard:
-        """The first part of a shard."""
-        return self.parts(number)[0]
-
     def search_shard(
         self,
         number: int,

@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import pyarrow as pa
-from pyspark import StorageLevel
+from pyspark import Broadcast, StorageLevel
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -233,14 +233,14 @@ def _write_index(given: Given, folder: Folder, name: str) -> None:
 
 
 def _write_shards(
-    batches: Iterator[pa.RecordBatch], folder: Folder, data: object, shard_of_list: np.ndarray
+    batches: Iterator[pa.RecordBatch], folder: Folder, data: Broadcast, shard_of_list: np.ndarray
 ) -> Iterator[pa.RecordBatch]:
     """In a Python worker: rows sorted by shard and id to files.
 
     A shard passes through this machine's disk, twice its files' size. Memory holds its codes, 32 bytes a photo besides,
     and 10,000 vectors at a time.
     """
-    trained = Trained.from_bytes(data.value)  # type: ignore[attr-defined]
+    trained = Trained.from_bytes(data.value)
     pieces = (piece for batch in batches for piece in rows_alike(batch, "shard"))
     for shard, mine in groupby(pieces, key=itemgetter(0)):
         with TemporaryDirectory(dir=os.environ.get("SPARK_LOCAL_DIRS", "").split(",")[0] or None) as passing:

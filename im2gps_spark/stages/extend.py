@@ -116,8 +116,8 @@ def _extended(given: Given, before: Manifest) -> str:
     source = library.version_folder(before.index_version)
     stored = _stored(given.corpus.sparkSession, before, source).persist(StorageLevel.DISK_ONLY)
     added = given.corpus.join(stored.select(*_FACTS), [*_FACTS], "left_anti").persist(StorageLevel.DISK_ONLY)
+    gone = stored.join(given.corpus.select(*_FACTS), [*_FACTS], "left_anti").persist(StorageLevel.DISK_ONLY)
     try:
-        gone = stored.join(given.corpus.select(*_FACTS), [*_FACTS], "left_anti")
         counts = added.count(), gone.count()
         if sum(counts) > _MOST_CHANGES * sum(before.rows):
             run.say(f"{counts[0]} photos came and {counts[1]} went: half of index {before.index_version} would change")
@@ -125,8 +125,8 @@ def _extended(given: Given, before: Manifest) -> str:
         run.say(f"index {name}: {counts[0]} photos come to {before.index_version} and {counts[1]} go")
         _write_extension(given, before, added, _by_shard(gone), name)
     finally:
-        added.unpersist()
-        stored.unpersist()
+        for frame in (gone, added, stored):
+            frame.unpersist()
     return name
 
 

@@ -228,12 +228,12 @@ def test_shards_together_have_the_candidates_of_one(n, share, lists, shards, npr
         queries = one.index.route(corpus.vectors[:6], nprobe)
         found: list[list[tuple[float, int]]] = [[] for _ in range(len(queries))]
         for number, which, mine in several.index.by_shard(queries):
-            scanned = several.index.shard(number).scan(mine.vectors, mine.lists, mine.near, most)
+            scanned = several.index.parts(number)[0].scan(mine.vectors, mine.lists, mine.near, most)
             for i, distance, ids in zip(which.tolist(), *scanned, strict=True):
                 found[i] += [pair for pair in zip(distance.tolist(), ids.tolist(), strict=True) if pair[1] >= 0]
         # Whichever way the first are selected.
         patch.setattr(shard_files, "_MANY", many)
-        distance, ids = one.index.shard(0).scan(queries.vectors, queries.lists, queries.near, most)
+        distance, ids = one.index.parts(0)[0].scan(queries.vectors, queries.lists, queries.near, most)
         for i in range(len(queries)):
             expected = [pair for pair in zip(distance[i].tolist(), ids[i].tolist(), strict=True) if pair[1] >= 0]
             assert sorted(found[i])[:most] == expected
@@ -265,7 +265,7 @@ def test_several_parts_of_a_shard_answer_as_one(n, share, count, shards, k, rera
         parts = []
         for number in range(small.index.manifest.shards):
             (Path(name) / str(number)).mkdir()
-            shard = small.index.shard(number)
+            shard = small.index.parts(number)[0]
             parts.append(divided(Path(name) / str(number), shard, small.index.trained, corpus, part))
         patch.setattr(small.index, "parts", lambda number: parts[number])
         for ours, theirs in zip(answers(), whole, strict=True):
@@ -277,7 +277,7 @@ def test_of_each_shard_as_many_are_compared_again_as_are_wanted(small):
     queries = small.index.route(draw(20, seed=16).vectors, 25)
     nobody = np.zeros(20, np.int64)
     for number in range(4):
-        _, first = small.index.shard(number).scan(queries.vectors, queries.lists, queries.near, 60)
+        _, first = small.index.parts(number)[0].scan(queries.vectors, queries.lists, queries.near, 60)
         for rerank, count in ((7, 7), (30, 20), (0, 20)):
             found = small.index.search_shard(number, queries, nobody, None, 20, rerank)
             assert [len(answer) for answer in found] == [count] * 20

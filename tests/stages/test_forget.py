@@ -212,8 +212,8 @@ def test_the_index_is_whole_and_its_other_shards_are_as_they_were(forgotten):
         manifest.check_files(folder)
         index, held = Index(folder), []
         for shard in range(manifest.shards):
-            held += index.shard(shard).photo_id.tolist()
-            assert len(index.shard(shard).photo_id) == manifest.rows[shard] == index.shard(shard).index.ntotal
+            held += index.parts(shard)[0].photo_id.tolist()
+            assert len(index.parts(shard)[0].photo_id) == manifest.rows[shard] == index.parts(shard)[0].index.ntotal
         assert sorted(held) == sorted(set(CORPUS) - GONE)
         before = forgotten.shards[str(folder)]
         (owners,) = set(before) - set(now[str(folder)])

@@ -469,7 +469,7 @@ def test_the_index_is_two_shards_or_more_of_plain_faiss_files(road, photos):
 def test_the_index_knows_how_well_each_place_is_known(road, photos):
     library = Library(road.workshop.folder / "index")
     index = Index(library.version_folder(library.current().index_version))
-    shards = [index.shard(number) for number in range(index.manifest.shards)]
+    shards = [index.parts(number)[0] for number in range(index.manifest.shards)]
     held = {int(i): int(a) for s in shards for i, a in zip(s.photo_id, s.column("accuracy"), strict=True)}
     assert held == {i: photos[i]["accuracy"] for i in held}
     assert len(held) == road.sample.facts.corpus.good
